@@ -1,0 +1,24 @@
+// What we ask of the operating system for a thread: a name and a priority.
+#pragma once
+
+#include "voicecore/base/export.hpp"
+
+namespace voicecore {
+
+// Names the calling thread (15 characters at most are shown by the system) and blocks every signal in
+// it, so that the host's handlers run on the host's threads.
+VOICECORE_EXPORT void enter_native_thread(const char* name) noexcept;
+
+enum class Priority {
+    normal,    // the system refused anything higher
+    nice,      // nice -11
+    realtime,  // SCHED_FIFO, lowest level
+};
+
+// Asks for SCHED_FIFO, then for nice -11; says what it got. Only for the calling thread.
+VOICECORE_EXPORT Priority raise_thread_priority() noexcept;
+
+// The calling thread's timer slack, 50 µs by default, becomes 1 ns: sleeps end when asked.
+VOICECORE_EXPORT void tighten_timer_slack() noexcept;
+
+}  // namespace voicecore
