@@ -1,0 +1,159 @@
+#include "voicecore/playback/frame_clock.hpp"
+
+#include <utility>
+
+namespace voicecore::playback {
+namespace {
+
+template <std::size_t... I>
+auto make_groups(TimePoint epoch, std::index_sequence<I...>) noexcept {
+    using Grids = std::array<DeadlineGrid, sizeof...(I)>;
+    return Grids{DeadlineGrid{epoch + static_cast<std::int64_t>(I) * FrameClock::kPhase,
+                              kFrameDuration}...};
+}
+
+}  // namespace
+
+FrameClock::FrameClock(const Clock& clock, TimePoint epoch, FeedQueue& feed) noexcept
+    : clock_{clock},
+      feed_{feed},
+      groups_{[epoch]<std::size_t... I>(std::index_sequence<I...> indices) {
+          const auto grids = make_groups(epoch, indices);
+          return std::array<Group, kGroups>{Group{.grid = grids[I]}...};
+      }(std::make_index_sequence<kGroups>{})} {}
+
+void FrameClock::attach(Stream& stream) noexcept {
+    streams_.fetch_add(1, std::memory_order_acq_rel);
+    arriving_.push(stream);
+    nudge();
+}
+
+TimePoint FrameClock::next_deadline() const noexcept {
+    TimePoint next = TimePoint::max();
+    for (const Group& group : groups_) {
+        if (group.first != nullptr && group.grid.next() < next) next = group.grid.next();
+    }
+    return next;
+}
+
+void FrameClock::run_due() noexcept {
+    admit(clock_.now());
+    for (Group& group : groups_) {
+        if (group.first != nullptr) run_group(group, clock_.now());
+    }
+    if (std::exchange(feeders_needed_, false)) feed_.wake.signal();
+}
+
+void FrameClock::admit(TimePoint now) noexcept {
+    arriving_.take_all([this](Stream& stream) {
+        stream.clock_link = primed_;
+        primed_ = &stream;
+    });
+    Stream** link = &primed_;
+    while (*link != nullptr) {
+        Stream& stream = **link;
+        // Readiness first: a stream that is both (its only packet is in) has something to send.
+        const bool ready = stream.ready();
+        const bool over = !ready && stream.over_before_start();
+        if (!ready && !over) {
+            link = &stream.clock_link;
+            continue;
+        }
+        *link = stream.clock_link;
+        if (ready) {
+            join_group(stream, now);
+        } else {
+            retire(stream);
+        }
+    }
+}
+
+void FrameClock::join_group(Stream& stream, TimePoint now) noexcept {
+    Group* best = nullptr;
+    for (Group& group : groups_) {
+        // Nobody waited on an empty grid: what passed on it is neither late nor skipped.
+        if (group.first == nullptr) group.grid.fast_forward(now);
+        const bool soon = group.grid.next() < now + kAdmission;
+        const bool better = best == nullptr || group.size < best->size ||
+                            (group.size == best->size && group.grid.next() < best->grid.next());
+        if (soon && better) best = &group;
+    }
+    // Some grid is always due within one phase, so there is always a best one.
+    stream.clock_link = best->first;
+    best->first = &stream;
+    ++best->size;
+}
+
+void FrameClock::run_group(Group& group, TimePoint now) noexcept {
+    const DeadlineGrid::Turn turn = group.grid.take_due(now);
+    if (turn.ticks == 0) return;
+    const Nanoseconds before = thread_cpu_time();
+    const bool workers_idle = feed_.idle_workers.load(std::memory_order_relaxed) > 0;
+    int ticked = 0;
+    for (int i = 0; i < turn.ticks && group.first != nullptr; ++i) {
+        // After a stall the first tick answers for the whole wait, given-up ticks included.
+        const TimePoint deadline = i == 0 ? turn.oldest : turn.first + i * kFrameDuration;
+        ticked += run_tick(group, Stream::Tick{.clock = clock_,
+                                               .deadline = deadline,
+                                               .skipped = i == 0 ? turn.skipped : 0,
+                                               .workers_idle = workers_idle,
+                                               .lateness = &lateness_});
+    }
+    if (ticked == 0) return;
+    const Nanoseconds share = (thread_cpu_time() - before) / ticked * turn.ticks;
+    for (Stream* stream = group.first; stream != nullptr; stream = stream->clock_link) {
+        stream->add_send_cpu(share);
+    }
+}
+
+int FrameClock::run_tick(Group& group, const Stream::Tick& tick) noexcept {
+    int ticked = 0;
+    Stream** link = &group.first;
+    while (*link != nullptr) {
+        Stream& stream = **link;
+        ++ticked;
+        if (stream.tick(tick)) {
+            ask_for_more(stream);
+            link = &stream.clock_link;
+        } else {
+            *link = stream.clock_link;
+            --group.size;
+            retire(stream);
+        }
+    }
+    return ticked;
+}
+
+void FrameClock::retire_all() noexcept {
+    arriving_.take_all([this](Stream& stream) { retire(stream); });
+    const auto retire_list = [this](Stream*& first) {
+        while (first != nullptr) {
+            Stream& stream = *first;
+            first = stream.clock_link;
+            retire(stream);
+        }
+    };
+    retire_list(primed_);
+    for (Group& group : groups_) {
+        retire_list(group.first);
+        group.size = 0;
+    }
+    feed_.wake.signal();
+}
+
+void FrameClock::retire(Stream& stream) noexcept {
+    streams_.fetch_sub(1, std::memory_order_acq_rel);
+    // From the push on the stream belongs to the feeders and may be gone.
+    feed_.over.push(stream);
+    feeders_needed_ = true;
+}
+
+void FrameClock::ask_for_more(Stream& stream) noexcept {
+    if (stream.wants_fill(low_water_)) {
+        if (stream.feed_state() == FeedState::idle) stream.set_feed_state(FeedState::queued);
+        feed_.wanting.push(stream);
+        feeders_needed_ = true;
+    }
+}
+
+}  // namespace voicecore::playback

@@ -1,0 +1,82 @@
+// FrameClock: runs every stream's tick at its deadline. What one turn does is FrameClock::run_due.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "voicecore/base/deadline.hpp"
+#include "voicecore/playback/stream.hpp"
+
+namespace voicecore::playback {
+
+// The way from the clock thread to the feeders: requests for packets, and streams that are over.
+struct FeedQueue {
+    LinkStack<Stream, &Stream::fill_link> wanting;
+    LinkStack<Stream, &Stream::over_link> over;
+    WakeSignal wake;
+    std::atomic<int> idle_workers{0};
+};
+
+// Streams are spread over ten grids, 2 ms apart: a stream waits at most kAdmission for its first tick
+// and no turn has to serve them all. attach() is for any thread; everything else for the one thread
+// that turns the clock, which neither allocates nor locks here.
+class FrameClock {
+  public:
+    static constexpr int kGroups = 10;
+    static constexpr Nanoseconds kPhase = kFrameDuration / kGroups;
+    // A new stream joins the emptiest of the grids that are due within this time.
+    static constexpr Nanoseconds kAdmission = 3 * kPhase;
+
+    FrameClock(const Clock& clock, TimePoint epoch, FeedQueue& feed) noexcept;
+
+    // The stream is primed from now on: its first tick comes after its first packet. It must live
+    // until it comes back through FeedQueue::over.
+    void attach(Stream& stream) noexcept;
+    // A primed stream may be ready, or a stop may have to be seen. Any thread.
+    void nudge() noexcept { wake_.signal(); }
+    // For the sleeping loop.
+    [[nodiscard]] WakeSignal& wake() noexcept { return wake_; }
+
+    // When run_due() has something to do next; TimePoint::max() when only nudge() can tell.
+    [[nodiscard]] TimePoint next_deadline() const noexcept;
+    // One turn: admits what is ready, runs every tick that is due, retires what is over, asks the
+    // feeders for what is getting short.
+    void run_due() noexcept;
+    // Ends every stream at once, silence or not: when no turn will come any more.
+    void retire_all() noexcept;
+    // Attached and not over yet. Any thread.
+    [[nodiscard]] int streams() const noexcept { return streams_.load(std::memory_order_acquire); }
+
+    // Of every packet of every stream, at the send call. Any thread may take a snapshot.
+    [[nodiscard]] const Histogram& lateness() const noexcept { return lateness_; }
+
+    // The ring level below which a feeder is asked for more.
+    void set_low_water(std::uint64_t frames) noexcept { low_water_ = frames; }
+
+  private:
+    struct Group {
+        DeadlineGrid grid;
+        Stream* first = nullptr;
+        int size = 0;
+    };
+    void admit(TimePoint now) noexcept;
+    void join_group(Stream& stream, TimePoint now) noexcept;
+    void run_group(Group& group, TimePoint now) noexcept;
+    int run_tick(Group& group, const Stream::Tick& tick) noexcept;
+    void retire(Stream& stream) noexcept;
+    void ask_for_more(Stream& stream) noexcept;
+
+    const Clock& clock_;
+    FeedQueue& feed_;
+    WakeSignal wake_;
+    LinkStack<Stream, &Stream::clock_link> arriving_;
+    Stream* primed_ = nullptr;
+    std::array<Group, kGroups> groups_;
+    std::atomic<int> streams_{0};
+    Histogram lateness_;
+    std::uint64_t low_water_ = 16;
+    bool feeders_needed_ = false;
+};
+
+}  // namespace voicecore::playback

@@ -1,0 +1,164 @@
+#include "voicecore/playback/stream.hpp"
+
+namespace voicecore::playback {
+
+Stream::Stream(std::uint64_t id, std::size_t ring_capacity, audio::PacketSink& sink,
+               EventListener& events, TimePoint created)
+    : id_{id}, created_{created}, sink_{sink}, events_{events}, ring_{ring_capacity} {}
+
+// The packet that the next tick would send; what seeks and rewinds have made stale goes here.
+QueuedPacket* Stream::front() noexcept {
+    const std::uint32_t floor = floor_.load(std::memory_order_acquire);
+    const std::uint64_t cut = cut_.load(std::memory_order_acquire);
+    const auto cut_generation = static_cast<std::uint32_t>(cut >> kIndexBits);
+    const std::uint64_t cut_index = cut & kIndexMask;
+    const std::uint64_t next = next_index_.load(std::memory_order_relaxed);
+    QueuedPacket* queued = ring_.front();
+    while (queued != nullptr) {
+        const std::uint64_t index = queued->packet.index;
+        const bool flushed = queued->generation < floor;
+        const bool superseded = queued->generation < cut_generation && index >= cut_index;
+        // A new version that came too late: its frame has been sent in the old one.
+        const bool repeated = index < next;
+        if (!flushed && !superseded && !repeated) break;
+        ring_.pop();
+        queued = ring_.front();
+    }
+    return queued;
+}
+
+bool Stream::ready() noexcept { return wanted() == Intent::play && front() != nullptr; }
+
+bool Stream::over_before_start() noexcept {
+    if (wanted() == Intent::stop) return true;
+    // The end is looked at before the ring: whatever was published before it is visible then.
+    return feed_ended() && front() == nullptr;
+}
+
+bool Stream::tick(const Tick& tick) noexcept {
+    const std::uint64_t elapsed = tick.skipped + 1;
+    StreamCounters::add(counters_.ticks, elapsed);
+    if (tick.skipped != 0) StreamCounters::add(counters_.skipped, tick.skipped);
+    ticks_since_packet_ += static_cast<std::uint32_t>(elapsed);
+
+    switch (wanted()) {
+        case Intent::stop:
+            begin_break(Break::end, tick);
+            return continue_break(tick);
+        case Intent::pause:
+            begin_break(Break::pause, tick);
+            return continue_break(tick);
+        case Intent::play:
+            break;
+    }
+    const bool ended = feed_ended();  // before the ring, see over_before_start()
+    const std::uint32_t floor = floor_.load(std::memory_order_acquire);
+    const bool seeking = floor != floor_seen_;
+    if (const QueuedPacket* queued = front(); queued != nullptr) {
+        floor_seen_ = floor;
+        if (seeking) emit(EventKind::seeked);
+        send_media(*queued, tick);
+        ring_.pop();
+        return true;
+    }
+    if (ended) {
+        begin_break(Break::end, tick);
+    } else if (seeking) {
+        StreamCounters::add(counters_.seek_ticks);
+        begin_break(Break::seek, tick);
+    } else {
+        begin_break(Break::underrun, tick);
+    }
+    return continue_break(tick);
+}
+
+void Stream::send_media(const QueuedPacket& queued, const Tick& tick) noexcept {
+    const auto& packet = queued.packet;
+    const bool first = !started_.load(std::memory_order_relaxed);
+    send(audio::OutgoingPacket{.opus = packet.opus.bytes(),
+                               .ticks = ticks_since_packet_,
+                               .media_samples = packet.media_samples,
+                               .silence = false},
+         tick);
+    StreamCounters::add(counters_.frames_sent);
+    if (packet.passthrough) StreamCounters::add(counters_.passthrough);
+    position_.store(packet.position.count(), std::memory_order_relaxed);
+    next_index_.store(packet.index + 1, std::memory_order_release);
+
+    if (first) {
+        counters_.first_frame_ns.store((tick.clock.now() - created_).count(),
+                                       std::memory_order_relaxed);
+        started_.store(true, std::memory_order_release);
+        emit(EventKind::started);
+    }
+    const bool new_track = track_.load(std::memory_order_relaxed) != packet.track;
+    if (first || new_track) {
+        track_.store(packet.track, std::memory_order_relaxed);
+        emit(EventKind::track_started, packet.track);
+    }
+    if (break_ == Break::pause) emit(EventKind::resumed);
+    if (break_ == Break::underrun) emit(EventKind::recovered);
+    break_ = Break::none;
+}
+
+void Stream::send(const audio::OutgoingPacket& packet, const Tick& tick) noexcept {
+    const Nanoseconds lateness = tick.clock.now() - tick.deadline;
+    counters_.lateness.record(lateness);
+    if (tick.lateness != nullptr) tick.lateness->record(lateness);
+    if (lateness > kLate) StreamCounters::add(counters_.late);
+    switch (sink_.send(packet)) {
+        case audio::SendStatus::sent:
+            break;
+        case audio::SendStatus::overflow:
+            StreamCounters::add(counters_.overflow);
+            break;
+        case audio::SendStatus::dropped:
+        case audio::SendStatus::failed:
+            StreamCounters::add(counters_.dropped);
+            break;
+    }
+    ticks_since_packet_ = 0;
+}
+
+void Stream::begin_break(Break cause, const Tick& tick) noexcept {
+    // A break that goes on for another reason (paused, then stopped) does not start again; an empty
+    // ring is no reason of its own while there is one already.
+    const bool was_sending = break_ == Break::none;
+    if (break_ == cause) return;
+    if (!was_sending && (cause == Break::underrun || cause == Break::seek)) return;
+    if (was_sending) silence_left_ = audio::kSilenceFrames;
+    if (cause == Break::pause) emit(EventKind::paused);
+    if (cause == Break::underrun && was_sending) {
+        const UnderrunCause why = underrun_cause(tick);
+        StreamCounters::add(counters_.underruns[static_cast<std::size_t>(why)]);
+        emit(EventKind::underrun, static_cast<std::int64_t>(why));
+    }
+    break_ = cause;
+}
+
+bool Stream::continue_break(const Tick& tick) noexcept {
+    if (silence_left_ > 0) {
+        --silence_left_;
+        StreamCounters::add(counters_.silence_frames);
+        send(audio::OutgoingPacket{.opus = audio::kSilenceFrame,
+                                   .ticks = ticks_since_packet_,
+                                   .media_samples = kFrameSamples,
+                                   .silence = true},
+             tick);
+    } else {
+        sink_.idle(tick.clock.now());
+    }
+    return break_ != Break::end || silence_left_ > 0;
+}
+
+UnderrunCause Stream::underrun_cause(const Tick& tick) const noexcept {
+    switch (feed_state()) {
+        case FeedState::blocked: return UnderrunCause::source_slow;
+        case FeedState::running: return UnderrunCause::decoder_slow;
+        case FeedState::idle:
+        case FeedState::queued: break;
+    }
+    return tick.workers_idle ? UnderrunCause::kernel_late : UnderrunCause::worker_late;
+}
+
+}  // namespace voicecore::playback
