@@ -1,0 +1,128 @@
+"""From native threads to an event loop: one channel and one file descriptor for each loop.
+
+The reader callback drains everything that has come since the last wake-up; there is no Python
+thread. A loop that ends takes its bridge along: `asyncio.run` closes asynchronous generators, and
+the bridge keeps one suspended for that moment. A loop closed by hand runs nothing at its end; its
+bridge is swept when the next one is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
+from typing import Protocol
+
+from voicecore import _core
+
+Handler = Callable[[int, int], None]
+
+
+class _EndsWithLoop(Protocol):
+    def _loop_ended(self) -> None: ...
+
+
+_bridges: dict[int, LoopBridge] = {}
+_lock = threading.Lock()
+
+
+class LoopBridge:
+    """Events of one loop. Every method runs on that loop's thread unless it says otherwise."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.channel = _core.EventChannel()
+        self.generation = _core._fork_generation()
+        self._handlers: dict[int, Handler] = {}
+        self._sweepers: dict[int, Callable[[], None]] = {}
+        self._dependents: set[_EndsWithLoop] = set()
+        self._fd = self.channel.fileno()
+        self._open = True
+        loop.add_reader(self._fd, self._drain)
+        self._sentinel: AsyncGenerator[None, None] | None = self._watch()
+        try:
+            # One step, so that the loop knows of the generator; it suspends at its yield.
+            self._sentinel.__anext__().send(None)
+        except StopIteration:
+            pass
+
+    async def _watch(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            self.close()
+
+    def subscribe(
+        self, subject: int, handler: Handler, sweep: Callable[[], None] | None = None
+    ) -> None:
+        """Call `handler(kind, value)` for each event of `subject`.
+
+        `sweep` is called when events were lost: it has to look at the state instead.
+        """
+        self._handlers[subject] = handler
+        if sweep is not None:
+            self._sweepers[subject] = sweep
+
+    def unsubscribe(self, subject: int) -> None:
+        """Forget `subject`; unknown ones are ignored."""
+        self._handlers.pop(subject, None)
+        self._sweepers.pop(subject, None)
+
+    def depend(self, dependent: _EndsWithLoop) -> None:
+        """`dependent._loop_ended()` is called when the loop ends."""
+        self._dependents.add(dependent)
+
+    def release(self, dependent: _EndsWithLoop) -> None:
+        """Take `depend` back."""
+        self._dependents.discard(dependent)
+
+    def _drain(self) -> None:
+        if self.generation != _core._fork_generation():
+            # The child of a fork: draining would steal the parent's wake-ups.
+            self.loop.remove_reader(self._fd)
+            return
+        events, overflowed = self.channel.drain()
+        for subject, kind, value in events:
+            handler = self._handlers.get(subject)
+            if handler is not None:
+                handler(kind, value)
+        if overflowed:
+            for sweep in list(self._sweepers.values()):
+                sweep()
+
+    def close(self) -> None:
+        """Leave the loop. Idempotent."""
+        if not self._open:
+            return
+        self._open = False
+        with _lock:
+            if _bridges.get(id(self.loop)) is self:
+                del _bridges[id(self.loop)]
+        if not self.loop.is_closed():
+            self.loop.remove_reader(self._fd)
+        self._sentinel = None
+        dependents, self._dependents = self._dependents, set()
+        for dependent in dependents:
+            dependent._loop_ended()
+        self._handlers.clear()
+        self._sweepers.clear()
+
+
+def current() -> LoopBridge:
+    """The running loop's bridge, made on first use.
+
+    Raises:
+        RuntimeError: no loop is running in this thread.
+    """
+    loop = asyncio.get_running_loop()
+    with _lock:
+        closed = [bridge for bridge in _bridges.values() if bridge.loop.is_closed()]
+        bridge = _bridges.get(id(loop))
+    for stale in closed:
+        stale.close()
+    if bridge is not None and bridge.loop is loop and bridge.generation == _core._fork_generation():
+        return bridge
+    bridge = LoopBridge(loop)
+    with _lock:
+        _bridges[id(loop)] = bridge
+    return bridge

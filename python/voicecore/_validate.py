@@ -1,0 +1,37 @@
+"""Checks of arguments, before anything crosses into native code."""
+
+from __future__ import annotations
+
+import math
+
+from voicecore.errors import InvalidArgument
+
+MAX_SECONDS = 366 * 24 * 3600.0
+
+
+def number(name: str, value: float, low: float, high: float, unit: str = "") -> float:
+    """A finite number within [low, high], or `InvalidArgument` that says so."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidArgument(f"{name}: got {value!r}, expected a number")
+    suffix = f" {unit}" if unit else ""
+    if not math.isfinite(value) or not low <= value <= high:
+        raise InvalidArgument(f"{name}: got {value!r}, expected {low:g} to {high:g}{suffix}")
+    return float(value)
+
+
+def whole(name: str, value: int, low: int, high: int, unit: str = "") -> int:
+    """An integer within [low, high], or `InvalidArgument` that says so."""
+    suffix = f" {unit}" if unit else ""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InvalidArgument(f"{name}: got {value!r}, expected an integer {low} to {high}{suffix}")
+    return value
+
+
+def seconds(name: str, value: float) -> float:
+    """A duration or position in seconds, not negative."""
+    return number(name, value, 0.0, MAX_SECONDS, "seconds")
+
+
+def volume(value: float) -> float:
+    """A linear gain, 0 (mute) to 4."""
+    return number("volume", value, 0.0, 4.0)

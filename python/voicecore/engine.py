@@ -1,0 +1,706 @@
+"""Engine and Player: the asyncio face of the native core."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import enum
+import importlib.util
+import os
+import threading
+import warnings
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from voicecore import _bridge, _core, _validate
+from voicecore.errors import Closed, InvalidArgument, NotSeekable, VoicecoreError, from_native
+from voicecore.settings import EncoderSettings
+from voicecore.sinks import Sink
+from voicecore.sources import SAMPLE_RATE, Readable, Source, _stop_pumps, _stream_input
+from voicecore.statistics import EngineStatistics, Lateness, PlayerStatistics, Underruns
+
+_UNDERRUN_CAUSES = (
+    "source_slow",
+    "decoder_slow",
+    "sealing_late",
+    "worker_late",
+    "kernel_late",
+)
+_FINISH_REASONS = ("ended", "stopped", "source_failed", "sink_failed")
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+@atexit.register
+def _at_exit() -> None:
+    """Silence first, then the door: no native thread is left to meet a dying interpreter."""
+    _stop_pumps()
+    for engine in list(_engines):
+        engine._native_close(0.5)
+    _core.cancel_opens(1.0)
+    _core._shut_door(2.0)
+
+
+class _Codec:
+    """Loads the FFmpeg half of the core, once, without holding the GIL while libraries are mapped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded = False
+
+    def _load(self) -> None:
+        with self._lock:
+            if self._loaded:
+                return
+            spec = importlib.util.find_spec("voicecore._codec")
+            if spec is None or spec.origin is None:
+                raise ImportError("voicecore was built without its codec module")
+            # dlopen inside import would stop every Python thread for as long as it takes to map some
+            # hundred libraries; done here first, the import finds them in place.
+            _core.map_library(spec.origin)
+            import voicecore._codec  # noqa: F401
+
+            self._loaded = True
+
+    async def ready(self) -> None:
+        if not self._loaded:
+            await asyncio.get_running_loop().run_in_executor(None, self._load)
+
+
+_codec = _Codec()
+
+
+class PlayerState(enum.Enum):
+    """Where a player is in its life."""
+
+    PRIMING = "priming"
+    """The first frame is being prepared."""
+    PLAYING = "playing"
+    """Frames leave (or an underrun is being waited out)."""
+    PAUSED = "paused"
+    """Held by `pause`."""
+    FINISHED = "finished"
+    """Over, and the sink complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a player.
+
+    `kind` is one of "started", "paused", "resumed", "seeked", "underrun", "recovered",
+    "track_started", "track_failed", "finished". `detail` is the cause of an underrun, the reason of
+    the end ("ended", "stopped", "source_failed", "sink_failed"), or empty. `track` counts from 0.
+    """
+
+    kind: str
+    detail: str = ""
+    track: int | None = None
+
+
+class ManualClock:
+    """Time that moves only when told to: give it to `Engine(clock=...)`.
+
+    While it moves, every frame that falls due is sent as soon as it is ready; nothing is ever late,
+    and the same calls give the same bytes.
+    """
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+
+    def _attach(self, engine: Engine) -> None:
+        if self._engine is not None and self._engine is not engine:
+            raise InvalidArgument("this ManualClock belongs to another engine; make a new one")
+        self._engine = engine
+
+    @property
+    def now(self) -> float:
+        """Seconds since the engine began."""
+        return 0.0 if self._engine is None else self._engine._now()
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass; returns once every frame due in it has been sent.
+
+        Waits in real time for sources that need it (a network), never for one that the caller
+        pushes by hand: that one underruns, as it would in real time.
+
+        Raises:
+            InvalidArgument: a negative or absurd time.
+            Closed: the engine is closed, or not entered yet.
+        """
+        _validate.seconds("seconds", seconds)
+        if self._engine is None:
+            raise Closed("this ManualClock has no engine yet")
+        await self._engine._advance(seconds)
+
+
+class Engine:
+    """Owns the native threads. One is enough for a bot; several are independent.
+
+    Args:
+        feeders: threads that decode and encode; 0 means one for each core, at most 8.
+        realtime: ask the system for real-time priority for the clock thread. What was granted is in
+            `statistics().priority`; without it everything works, with more jitter under load.
+        clock: a `ManualClock` for virtual time; None for real time.
+
+    An asynchronous context manager. Belongs to the event loop that enters it; when that loop ends
+    without `aclose`, the engine is closed with it.
+    """
+
+    def __init__(
+        self, *, feeders: int = 0, realtime: bool = True, clock: ManualClock | None = None
+    ) -> None:
+        _validate.whole("feeders", feeders, 0, 64, "threads")
+        self._options = (feeders, bool(realtime), clock is not None)
+        self._clock = clock
+        if clock is not None:
+            clock._attach(self)
+        self._native: _core.Engine | None = None
+        self._bridge: _bridge.LoopBridge | None = None
+        self._closed = False
+        self._players: weakref.WeakSet[Player] = weakref.WeakSet()
+
+    # -- lifetime ----------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _start(self) -> _core.Engine:
+        if self._closed:
+            raise Closed("the engine is closed")
+        bridge = _bridge.current()
+        if self._native is None:
+            self._native = _core.Engine(bridge.channel, *self._options)
+            self._bridge = bridge
+            bridge.depend(self)
+            _engines.add(self)
+        elif bridge is not self._bridge:
+            raise RuntimeError("this engine belongs to another event loop")
+        return self._native
+
+    async def aclose(self) -> None:
+        """Stop every player (five silence frames each), finish every sink, end every thread.
+
+        Takes about 0.1 s when something plays. Idempotent; concurrent callers all wait. Cancelling
+        the wait does not stop the closing.
+        """
+        self._closed = True
+        native = self._native
+        if native is None:
+            return
+        loop = asyncio.get_running_loop()
+        await asyncio.shield(loop.run_in_executor(None, native.close, 2.0))
+        if self._bridge is not None and self._bridge.loop is loop:
+            self._bridge._drain()
+            self._bridge.release(self)
+        for player in list(self._players):
+            player._sweep()
+        _engines.discard(self)
+
+    def _native_close(self, patience: float) -> None:
+        self._closed = True
+        if self._native is not None:
+            with contextlib.suppress(Closed):
+                self._native.close(patience)
+
+    def _loop_ended(self) -> None:
+        if not self._closed:
+            warnings.warn(
+                f"the event loop ended before {self!r} was closed; use 'async with'",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+        self._native_close(0.5)
+        for player in list(self._players):
+            player._loop_ended()
+        _engines.discard(self)
+
+    # -- opening and playing -----------------------------------------------------------------------
+
+    async def open(
+        self,
+        source: str | os.PathLike[str] | bytes | bytearray | memoryview | Readable,
+        *,
+        start: float = 0.0,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
+        reconnects: int = 5,
+        playlists: bool = False,
+        private_addresses: bool = True,
+        ca_file: str | os.PathLike[str] | None = None,
+    ) -> Source:
+        """Open a file, URL, file-like object or bytes. Never blocks the loop.
+
+        Args:
+            source: a path, an http(s) URL, the bytes of a file, or an object with `read(n)`.
+            start: seconds into the media at which playing begins.
+            headers: sent with every HTTP request.
+            timeout: seconds without a byte, while connecting or reading, until it fails.
+            reconnects: attempts in a row, without progress, to pick up a broken HTTP transfer.
+            playlists: whether an HLS playlist may be followed.
+            private_addresses: False refuses loopback, private and link-local peers, checked at the
+                moment of connecting, also after every redirect: for URLs that strangers give.
+            ca_file: PEM file of trusted certificates instead of the system's.
+
+        Returns:
+            An open source, to be given to `play` once.
+
+        Raises:
+            OpenError: or one of its subclasses, which are also `FileNotFoundError`,
+                `PermissionError`, `ValueError`, `TimeoutError` or `OSError`.
+            InvalidArgument: an argument out of its range.
+            Closed: the engine is closed.
+        """
+        _validate.seconds("start", start)
+        _validate.number("timeout", timeout, 0.001, 3_600.0, "seconds")
+        _validate.whole("reconnects", reconnects, 0, 1_000)
+        pairs = _header_pairs(headers)
+        self._start()
+        await _codec.ready()
+        self._start()
+        assert self._bridge is not None
+        location, native_input = _location_of(source)
+        operation = _core.open_source(
+            self._bridge.channel,
+            location,
+            native_input,
+            pairs,
+            round(start * SAMPLE_RATE),
+            playlists,
+            private_addresses,
+            timeout,
+            reconnects,
+            os.fspath(ca_file) if ca_file is not None else "",
+        )
+        return Source(await self._opened(operation))
+
+    async def _opened(self, operation: _core.OpenOperation) -> _core.Source:
+        bridge = self._bridge
+        assert bridge is not None
+        waiter: asyncio.Future[None] = bridge.loop.create_future()
+
+        def on_event(_kind: int, _value: int) -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        bridge.subscribe(operation.id, on_event, lambda: on_event(0, 0))
+        try:
+            while True:
+                result = operation.take()
+                if result is not None:
+                    return result
+                await waiter
+                waiter = bridge.loop.create_future()
+        except BaseException:
+            operation.cancel()
+            raise
+        finally:
+            bridge.unsubscribe(operation.id)
+
+    def play(
+        self,
+        source: Source | Iterable[Source],
+        sink: Sink,
+        *,
+        volume: float = 1.0,
+        gap: float = 0.0,
+        loop: int = 1,
+        duration: float | None = None,
+        encoder: EncoderSettings | None = None,
+        passthrough: bool = True,
+        paused: bool = False,
+        keep_open: bool = False,
+        after: Callable[[BaseException | None], object] | None = None,
+    ) -> Player:
+        """Start playing. Returns at once; the first frame follows within milliseconds.
+
+        Args:
+            source: what to play; several are played in order. Each can be played once.
+            sink: where to.
+            volume: linear gain, 0 to 4.
+            gap: seconds of silence between tracks; 0 joins them without a gap.
+            loop: how often the whole is played; 0 means without end.
+            duration: seconds after which playing ends, whatever is left; None for no limit.
+            encoder: Opus settings for what cannot be passed through.
+            passthrough: copy Opus packets that are already right instead of encoding them again.
+            paused: begin paused.
+            keep_open: do not end after the last track; wait for `Player.append`.
+            after: called once in the loop with None, or with the error, when the player has finished.
+
+        Raises:
+            InvalidArgument: a value out of its range, or no source.
+            SourceInUse: a source, or the sink, belongs to a player already.
+            Closed: the engine or a source is closed.
+        """
+        _validate.volume(volume)
+        _validate.seconds("gap", gap)
+        _validate.whole("loop", loop, 0, 1_000_000_000)
+        limit = 0
+        if duration is not None:
+            # In whole frames, the last one included; 0 would mean no limit.
+            limit = max(1, round(_validate.seconds("duration", duration) * 50))
+        sources = [source] if isinstance(source, Source) else list(source)
+        if not sources and not keep_open:
+            raise InvalidArgument("no source to play; give at least one, or keep_open=True")
+        native = self._start()
+        assert self._bridge is not None
+        handle = native.play(
+            [one._handle for one in sources],
+            sink._handle,
+            float(volume),
+            round(gap * SAMPLE_RATE),
+            loop,
+            limit,
+            _native_settings(encoder or EncoderSettings()),
+            passthrough,
+            paused,
+            keep_open,
+        )
+        player = Player(self, self._bridge, handle, sources, sink, volume, after)
+        self._players.add(player)
+        return player
+
+    def statistics(self) -> EngineStatistics:
+        """What the shared threads measured.
+
+        Raises:
+            Closed: the engine was never entered.
+        """
+        if self._native is None:
+            raise Closed("the engine has not been entered yet")
+        raw = self._native.report()
+        raw["lateness_ms"] = Lateness.from_native(raw["lateness_ms"])
+        return EngineStatistics(**raw)
+
+    # -- virtual time ------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return 0.0 if self._native is None else self._native.now()
+
+    async def _advance(self, seconds: float) -> None:
+        native = self._start()
+        assert self._bridge is not None
+        cancel = _core.CancelToken()
+        work = self._bridge.loop.run_in_executor(None, native.advance, seconds, cancel)
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            cancel.cancel()
+            await asyncio.wait([work])
+            raise
+        self._bridge._drain()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "new" if self._native is None else "running"
+        return f"<voicecore.Engine {state}>"
+
+
+class Player:
+    """One playing, from `Engine.play`. Its methods never block, and act within one 20 ms tick.
+
+    Controls and properties are for any thread; everything that is awaited belongs to the engine's
+    loop. After the end controls have no effect.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        bridge: _bridge.LoopBridge,
+        handle: _core.Player,
+        sources: list[Source],
+        sink: Sink,
+        volume: float,
+        after: Callable[[BaseException | None], object] | None,
+    ) -> None:
+        self._engine = engine
+        self._bridge = bridge
+        self._handle = handle
+        self._tracks = [source.info for source in sources]
+        self._sink = sink
+        self._volume = float(volume)
+        self._after = after
+        self._reason: str | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._listeners: set[_Listener] = set()
+        bridge.subscribe(handle.id, self._on_event, self._sweep)
+
+    # -- control -----------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Hold the position: five silence frames, then nothing, until `resume`."""
+        self._handle.pause()
+
+    def resume(self) -> None:
+        """Go on where `pause` stopped."""
+        self._handle.resume()
+
+    def stop(self) -> None:
+        """End: five silence frames, then the sink is finished. Also when paused."""
+        self._handle.stop()
+
+    def seek(self, position: float) -> None:
+        """Go on at `position` seconds of the current track; past its end means the next track.
+
+        The old audio ends with this call. The new begins within 50 ms for a local file; until then
+        the peer gets silence.
+
+        Raises:
+            InvalidArgument: a negative or absurd position.
+            NotSeekable: the track is a live stream, a pipe or a push source.
+        """
+        _validate.seconds("position", position)
+        track = self._handle.track
+        if track < len(self._tracks) and not self._tracks[track].seekable:
+            raise NotSeekable(f"track {track} ({self._tracks[track].codec}) cannot seek")
+        self._handle.seek(round(position * SAMPLE_RATE))
+
+    def skip(self) -> None:
+        """Go on with the next track; after the last one the player ends."""
+        self._handle.skip_track()
+
+    def set_volume(self, volume: float) -> None:
+        """Change the linear gain, 0 to 4, over one frame. What is buffered is encoded again.
+
+        Raises:
+            InvalidArgument: out of range, or not a number.
+        """
+        self._volume = _validate.volume(volume)
+        self._handle.set_volume(self._volume)
+
+    def append(self, source: Source) -> None:
+        """Add a track after the last one.
+
+        Raises:
+            SourceInUse: the source belongs to a player already.
+            Closed: the source is closed, or the player has finished.
+        """
+        if self.finished:
+            raise Closed("the player has finished")
+        self._handle.append(source._handle)
+        self._tracks.append(source.info)
+
+    def close_playlist(self) -> None:
+        """With `keep_open=True`: end after the last track, as without it."""
+        self._handle.close_playlist()
+
+    # -- state -------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> PlayerState:
+        """Where the player is in its life."""
+        return PlayerState(self._handle.state)
+
+    @property
+    def finished(self) -> bool:
+        """Over, and the sink complete."""
+        return self.state is PlayerState.FINISHED
+
+    def is_playing(self) -> bool:
+        """As discord.py's: started or starting, and not paused."""
+        return self.state in (PlayerState.PLAYING, PlayerState.PRIMING)
+
+    def is_paused(self) -> bool:
+        """As discord.py's."""
+        return self.state is PlayerState.PAUSED
+
+    @property
+    def position(self) -> float:
+        """Seconds of the current track that have been sent."""
+        return self._handle.position / SAMPLE_RATE
+
+    @property
+    def track(self) -> int:
+        """Which track plays, counted from 0; goes on counting when looping."""
+        return self._handle.track
+
+    @property
+    def volume(self) -> float:
+        """The linear gain set last."""
+        return self._volume
+
+    @property
+    def error(self) -> VoicecoreError | None:
+        """Why the player failed; None when it did not."""
+        raw = self._handle.error()
+        if raw is None:
+            return None
+        return from_native(*raw, sink=self._handle.sink_failed)
+
+    def statistics(self) -> PlayerStatistics:
+        """What was measured so far, or at the end. A few microseconds; from any thread."""
+        raw = self._handle.statistics()
+        raw["lateness_ms"] = Lateness.from_native(raw["lateness_ms"])
+        raw["underruns"] = Underruns(**dict(zip(_UNDERRUN_CAUSES, raw["underruns"], strict=True)))
+        return PlayerStatistics(**raw)
+
+    # -- waiting -----------------------------------------------------------------------------------
+
+    async def wait_finished(self) -> None:
+        """Wait for the end: the last frame sent and the sink complete.
+
+        Several tasks may wait; cancelling one leaves the player and the others alone.
+
+        Raises:
+            OpenError: the source failed while playing.
+            SinkError: the sink failed.
+            Closed: the event loop or the engine ended first.
+        """
+        self._bridge._drain()
+        if not self.finished:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.discard(waiter)
+        if (error := self.error) is not None:
+            raise error
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Everything that happens from now on, up to and including "finished".
+
+        A consumer that falls more than 1,000 events behind loses the oldest.
+        """
+        if self.finished:
+            return
+        listener = _Listener()
+        self._listeners.add(listener)
+        try:
+            while True:
+                event = await listener.next()
+                yield event
+                if event.kind == "finished":
+                    return
+        finally:
+            self._listeners.discard(listener)
+
+    async def aclose(self) -> None:
+        """Stop and wait for the end. Idempotent; never raises the player's own error."""
+        self.stop()
+        with contextlib.suppress(VoicecoreError):
+            await self.wait_finished()
+
+    # -- events from native threads ----------------------------------------------------------------
+
+    def _on_event(self, kind: int, value: int) -> None:
+        native = _core.EventKind(kind)
+        name = native.name.lower()
+        detail, track = "", None
+        if native is _core.EventKind.UNDERRUN:
+            detail = _UNDERRUN_CAUSES[value]
+        elif native is _core.EventKind.FINISHED:
+            detail = _FINISH_REASONS[value]
+        elif native in (_core.EventKind.TRACK_STARTED, _core.EventKind.TRACK_FAILED):
+            track = value
+        for listener in self._listeners:
+            listener.push(Event(name, detail, track))
+        if native is _core.EventKind.FINISHED:
+            self._finish(detail)
+
+    def _finish(self, reason: str) -> None:
+        if self._reason is not None:
+            return
+        self._reason = reason
+        self._bridge.unsubscribe(self._handle.id)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._after is not None:
+            after, self._after = self._after, None
+            try:
+                after(self.error)
+            except Exception as error:  # the callback's bug: report it the way the loop reports them
+                self._bridge.loop.call_exception_handler(
+                    {"message": "voicecore: the after callback failed", "exception": error}
+                )
+
+    def _sweep(self) -> None:
+        """Events were lost: look at the state instead."""
+        if self._reason is None and self.finished:
+            for listener in self._listeners:
+                listener.push(Event("finished", _FINISH_REASONS[0]))
+            self._finish(_FINISH_REASONS[0])
+
+    def _loop_ended(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done() and not waiter.get_loop().is_closed():
+                waiter.set_exception(Closed("the event loop ended before the player"))
+
+    def __repr__(self) -> str:
+        return f"<voicecore.Player {self.state.value} at {self.position:.2f} s of track {self.track}>"
+
+
+class _Listener:
+    """The queue behind one `events()`."""
+
+    LIMIT = 1_000
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque(maxlen=self.LIMIT)
+        self._waiter: asyncio.Future[None] | None = None
+
+    def push(self, event: Event) -> None:
+        self._events.append(event)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def next(self) -> Event:
+        while not self._events:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._events.popleft()
+
+
+def _header_pairs(headers: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    pairs = [(str(name), str(value)) for name, value in (headers or {}).items()]
+    for name, value in pairs:
+        if not name or any(c in name + value for c in "\r\n\0") or ":" in name:
+            raise InvalidArgument(f"header {name!r}: {value!r}: expected one line, without ':' in the name")
+    return pairs
+
+
+def _location_of(source: Any) -> tuple[str, _core.MemoryInput | _core.PumpedInput | None]:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return "bytes", _core.MemoryInput(bytes(source))
+    if isinstance(source, (str, os.PathLike)):
+        location = os.fspath(source)
+        if isinstance(location, bytes):
+            location = os.fsdecode(location)
+        if not location or "\0" in location:
+            raise InvalidArgument(f"source: got {location!r}, expected a path or a URL")
+        return location, None
+    if callable(getattr(source, "read", None)):
+        return str(getattr(source, "name", type(source).__name__)), _stream_input(source)
+    raise InvalidArgument(
+        f"source: got {type(source).__name__}, expected a path, a URL, bytes or an object with read()"
+    )
+
+
+def _native_settings(settings: EncoderSettings) -> _core.EncoderOptions:
+    return _core.EncoderOptions(
+        settings.bitrate_kbps * 1000,
+        settings.complexity,
+        settings.fec,
+        settings.expected_loss,
+        settings.application,
+        settings.signal,
+        settings.rate_control,
+        settings.dtx,
+    )

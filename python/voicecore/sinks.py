@@ -1,0 +1,135 @@
+"""Where packets go: a UDP peer, an Ogg Opus file, memory, nowhere."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from typing import Literal
+
+from voicecore import _core, _validate
+from voicecore.errors import InvalidArgument
+
+Mode = Literal["aead_xchacha20_poly1305_rtpsize", "aead_aes256_gcm_rtpsize", "none"]
+MODES: tuple[Mode, ...] = ("aead_xchacha20_poly1305_rtpsize", "aead_aes256_gcm_rtpsize", "none")
+
+
+class Sink:
+    """A sink serves one player at a time, and may serve several in turn."""
+
+    _handle: _core.Sink
+
+    def statistics(self) -> dict[str, int]:
+        """Counters of this sink, by name."""
+        return self._handle.statistics()
+
+
+class UdpSink(Sink):
+    """RTP over UDP, encrypted the way Discord's voice servers expect it.
+
+    Args:
+        host: address or name of the peer.
+        port: its UDP port.
+        ssrc: the stream's RTP synchronisation source.
+        mode: transport encryption. XChaCha20-Poly1305 always works; AES-256-GCM needs AES
+            instructions and costs a quarter of it.
+        key: 32 bytes; none with mode "none". A key belongs to one voice session: the nonce counter
+            goes on, never back, for as long as the process uses the same key.
+        first_nonce: the counter's start for a key not seen before in this process.
+        keep_alive: seconds between keep-alive datagrams; 0 sends none.
+        fd: send through a duplicate of this UDP socket instead of one of our own.
+
+    The sender never waits: a datagram that the system cannot take is dropped and counted.
+
+    Raises:
+        InvalidArgument: a value out of its range, or a key of the wrong length.
+        SinkError: the name does not resolve, or there is no route.
+        Unavailable: AES-256-GCM on a processor without it.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        ssrc: int | None = None,
+        mode: Mode = "aead_xchacha20_poly1305_rtpsize",
+        key: bytes = b"",
+        first_nonce: int = 0,
+        keep_alive: float = 5.0,
+        fd: int | None = None,
+    ) -> None:
+        _validate.whole("port", port, 1, 65_535)
+        _validate.number("keep_alive", keep_alive, 0.0, 3_600.0, "seconds")
+        _validate.whole("first_nonce", first_nonce, 0, 2**32 - 1)
+        if mode not in MODES:
+            raise InvalidArgument(f"mode: got {mode!r}, expected one of {', '.join(MODES)}")
+        self.ssrc = secrets.randbits(32) if ssrc is None else ssrc
+        _validate.whole("ssrc", self.ssrc, 0, 2**32 - 1)
+        self.mode = mode
+        self._handle = _core.udp_sink(
+            host, port, self.ssrc, mode, bytes(key), first_nonce, float(keep_alive), fd
+        )
+
+
+class OggSink(Sink):
+    """An Ogg Opus file (RFC 7845), complete at every kind of end.
+
+    The file is written in place by a thread of its own, a page at least every second, so that what
+    has arrived can be followed and survives a crash.
+
+    Args:
+        path: the file; an existing one is replaced.
+        tags: comments such as `{"TITLE": "..."}`.
+        serial: the Ogg stream's serial number.
+
+    Raises:
+        SinkError: the file cannot be created.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        tags: dict[str, str] | None = None,
+        serial: int = 1,
+    ) -> None:
+        _validate.whole("serial", serial, 0, 2**32 - 1)
+        self.path = os.fspath(path)
+        self._handle = _core.ogg_sink(self.path, list((tags or {}).items()), serial)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedPacket:
+    """A packet as a sink got it."""
+
+    opus: bytes
+    """One Opus packet of 20 ms."""
+    ticks: int
+    """Periods of 20 ms since the packet before it; 1 without a pause."""
+    silence: bool
+    """Whether it is one of the five silence frames that begin a break."""
+
+
+class MemorySink(Sink):
+    """Keeps packets in memory, for tests and experiments.
+
+    Args:
+        limit: packets kept; further ones are counted as overflow.
+    """
+
+    def __init__(self, *, limit: int = 200_000) -> None:
+        _validate.whole("limit", limit, 1, 100_000_000, "packets")
+        self._memory = _core.memory_sink(limit)
+        self._handle = self._memory
+
+    def packets(self) -> list[ReceivedPacket]:
+        """Everything so far, oldest first. Complete once the player has finished."""
+        return [ReceivedPacket(*packet) for packet in self._memory.packets()]
+
+
+class NullSink(Sink):
+    """Goes nowhere; counts."""
+
+    def __init__(self) -> None:
+        self._handle = _core.null_sink()

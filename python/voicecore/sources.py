@@ -1,0 +1,299 @@
+"""Where audio comes from: files, URLs, file-like objects, tones, and what the caller pushes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import weakref
+from collections.abc import Buffer, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from voicecore import _bridge, _core, _validate
+from voicecore.errors import Closed, InvalidArgument
+
+SAMPLE_RATE = 48_000
+"""Samples per second and channel of everything past the decoder."""
+
+FRAME_SAMPLES = 960
+"""Samples per channel in one frame of 20 ms."""
+
+
+class Readable(Protocol):
+    """A binary file-like object: `read(n)`; `seek` and `tell` when `seekable()` says so."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; empty at the end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is known of a source once it is open."""
+
+    container: str
+    """Container format, in FFmpeg's words: "mp3", "ogg", "mov,mp4,m4a,3gp,3g2,mj2"."""
+    codec: str
+    """Codec, in FFmpeg's words: "mp3", "aac", "opus", "pcm_s16le"."""
+    sample_rate: int
+    """Hz, of the file."""
+    channels: int
+    """Channels, of the file."""
+    duration: float | None
+    """Seconds; None when nobody knows (a live stream)."""
+    bitrate_kbps: float | None
+    """kbit/s of the audio stream; None when unknown."""
+    tags: Mapping[str, str]
+    """Title, artist and the like, as the file has them."""
+    seekable: bool
+    """Whether `Player.seek` works."""
+    no_passthrough: str | None
+    """Why packets cannot be copied as they are; None when they can."""
+
+    @property
+    def passthrough(self) -> bool:
+        """Whether its Opus packets can be sent bit for bit."""
+        return self.no_passthrough is None
+
+    @classmethod
+    def _from_native(cls, raw: dict[str, Any]) -> SourceInfo:
+        return cls(**raw)
+
+
+class Source:
+    """An open source, until a player takes it. Made by `Engine.open` and the classes below.
+
+    An asynchronous context manager; closing a source that is playing does nothing to the player.
+    """
+
+    def __init__(self, handle: _core.Source) -> None:
+        self._handle = handle
+        self.info = SourceInfo._from_native(handle.info())
+
+    async def aclose(self) -> None:
+        """Let go of the input. Idempotent; never waits."""
+        self._handle.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.info.codec}, {self.info.duration} s>"
+
+
+class ToneSource(Source):
+    """A sine tone.
+
+    Args:
+        frequency: Hz, 1 to 24,000.
+        duration: seconds; None plays on without end.
+        amplitude: peak, 0 to 1.
+
+    Raises:
+        InvalidArgument: a value out of its range.
+    """
+
+    def __init__(
+        self, frequency: float = 440.0, duration: float | None = None, *, amplitude: float = 0.25
+    ) -> None:
+        _validate.number("frequency", frequency, 1.0, 24_000.0, "Hz")
+        _validate.number("amplitude", amplitude, 0.0, 1.0)
+        length = None
+        if duration is not None:
+            length = round(_validate.seconds("duration", duration) * SAMPLE_RATE)
+        super().__init__(_core.tone_source(float(frequency), float(amplitude), length))
+
+
+class _PushSource(Source):
+    """What both push sources share: waiting for room, and the end."""
+
+    def __init__(self, pusher: _core.PcmPusher | _core.OpusPusher) -> None:
+        super().__init__(pusher.source())
+        self._pusher = pusher
+
+    def close(self) -> None:
+        """Nothing more will come; what was written is still played. Idempotent."""
+        self._pusher.close()
+
+    async def aclose(self) -> None:
+        """`close()`, and let go of the source unless a player has it."""
+        self._pusher.close()
+        await super().aclose()
+
+    async def _room(self) -> None:
+        """Wait until something fits, or nothing ever will."""
+        bridge = _bridge.current()
+        waiter: asyncio.Future[None] = bridge.loop.create_future()
+
+        def on_event(_kind: int, _value: int) -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        subject = self._pusher.watch(bridge.channel)
+        bridge.subscribe(subject, on_event, lambda: on_event(0, 0))
+        try:
+            if not self._pusher.writable():
+                await waiter
+        finally:
+            bridge.unsubscribe(subject)
+            self._pusher.unwatch(subject)
+
+
+class PcmSource(_PushSource):
+    """PCM that the caller writes: 48 kHz stereo, interleaved.
+
+    Args:
+        sample_format: "s16" (16-bit integers, as discord.py's sources give) or "f32" (-1 to 1), both
+            in the machine's byte order.
+        buffer: seconds of audio that fit before `write` waits.
+
+    One task or thread writes; writing never blocks the loop.
+    """
+
+    def __init__(self, sample_format: str = "s16", *, buffer: float = 1.0) -> None:
+        if sample_format not in ("s16", "f32"):
+            raise InvalidArgument(f"sample_format: got {sample_format!r}, expected 's16' or 'f32'")
+        _validate.number("buffer", buffer, 0.02, 60.0, "seconds")
+        self._frame_bytes = 4 if sample_format == "s16" else 8
+        self._pcm = _core.PcmPusher(sample_format == "f32", round(buffer * SAMPLE_RATE))
+        super().__init__(self._pcm)
+
+    def write_nowait(self, data: Buffer) -> int:
+        """Write as much as fits now.
+
+        Returns:
+            Bytes taken: a multiple of one sample of both channels.
+
+        Raises:
+            InvalidArgument: not a whole number of samples.
+            Closed: after `close`, or when the player has ended.
+        """
+        view = memoryview(data).cast("B")
+        if len(view) % self._frame_bytes:
+            raise InvalidArgument(
+                f"got {len(view)} bytes, expected a multiple of {self._frame_bytes} "
+                "(one sample of both channels)"
+            )
+        return self._pcm.write(view) * self._frame_bytes
+
+    async def write(self, data: Buffer) -> None:
+        """Write all of it, waiting for room.
+
+        Cancelling leaves a part of it written.
+
+        Raises:
+            InvalidArgument: not a whole number of samples.
+            Closed: after `close`, or when the player has ended.
+        """
+        rest = memoryview(data).cast("B")
+        while True:
+            rest = rest[self.write_nowait(rest) :]
+            if not rest:
+                return
+            await self._room()
+
+
+class OpusSource(_PushSource):
+    """Opus packets that the caller writes, mono or stereo, 2.5 to 120 ms each.
+
+    Args:
+        buffer: packets that fit before `write` waits.
+    """
+
+    def __init__(self, *, buffer: int = 50) -> None:
+        _validate.whole("buffer", buffer, 1, 3_000, "packets")
+        self._opus = _core.OpusPusher(buffer)
+        super().__init__(self._opus)
+
+    def write_nowait(self, packet: Buffer) -> bool:
+        """Write one packet if it fits now; tells whether it did.
+
+        Raises:
+            InvalidArgument: not a valid Opus packet (RFC 6716 section 3.4).
+            Closed: after `close`, or when the player has ended.
+        """
+        return self._opus.write(memoryview(packet).cast("B"))
+
+    async def write(self, packet: Buffer) -> None:
+        """Write one packet, waiting for room. Cancelling writes nothing.
+
+        Raises:
+            InvalidArgument: not a valid Opus packet (RFC 6716 section 3.4).
+            Closed: after `close`, or when the player has ended.
+        """
+        while not self.write_nowait(packet):
+            await self._room()
+
+
+_pumps: weakref.WeakSet[_core.PumpedInput] = weakref.WeakSet()
+
+
+def _stop_pumps() -> None:
+    for pump in list(_pumps):
+        pump.close()
+
+
+def _pump(stream: Any, requests: _core.PumpedInput) -> None:
+    """Serve read and seek requests until the native side is done with the stream."""
+    while True:
+        with contextlib.suppress(Closed):
+            request = requests.wait_request()
+            if request is None:
+                return
+            kind, argument = request
+            try:
+                if kind == "seek":
+                    stream.seek(argument)
+                    requests.complete_seek()
+                else:
+                    data = stream.read(argument)
+                    if not isinstance(data, (bytes, bytearray, memoryview)):
+                        raise TypeError(
+                            f"read() of {stream!r} gave {type(data).__name__}, expected bytes"
+                        )
+                    requests.complete_read(bytes(data))
+            except Exception as error:  # whatever the caller's object raises becomes the source's error
+                requests.fail(getattr(error, "errno", None) or 0, f"{type(error).__name__}: {error}")
+            continue
+        return
+
+
+def _stream_input(stream: Any) -> _core.PumpedInput:
+    """A native input served by a thread that calls the file-like object."""
+    seekable = bool(getattr(stream, "seekable", lambda: False)())
+    size = None
+    if seekable:
+        here = stream.tell()
+        size = stream.seek(0, 2) - here
+        stream.seek(here)
+        if here:
+            stream = _Shifted(stream, here)
+    requests = _core.PumpedInput(seekable, size)
+    _pumps.add(requests)
+    threading.Thread(target=_pump, args=(stream, requests), name="vc-pump", daemon=True).start()
+    return requests
+
+
+class _Shifted:
+    """A seekable stream whose position 0 is where it stood when it was given to us."""
+
+    def __init__(self, stream: Any, offset: int) -> None:
+        self._stream = stream
+        self._offset = offset
+
+    def read(self, size: int) -> bytes:
+        data: bytes = self._stream.read(size)
+        return data
+
+    def seek(self, offset: int) -> None:
+        self._stream.seek(self._offset + offset)

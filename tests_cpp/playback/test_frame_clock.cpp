@@ -1,0 +1,72 @@
+#include <memory>
+
+#include "catch.hpp"
+#include "rig.hpp"
+
+using namespace voicecore;
+using namespace voicecore::playback;
+using namespace std::chrono_literals;
+
+TEST_CASE("streams that become ready together are spread over the grids within the admission time") {
+    ManualClock clock;
+    FeedQueue feed;
+    FrameClock frame_clock{clock, TimePoint{}, feed};
+    RecordingSink sink;
+    RecordingListener events;
+    std::vector<std::unique_ptr<Stream>> streams;
+    for (std::uint64_t i = 0; i < 30; ++i) {
+        streams.push_back(std::make_unique<Stream>(i, 8, sink, events, TimePoint{}));
+        streams.back()->claim()->packet.index = 0;
+        streams.back()->publish(1);
+        frame_clock.attach(*streams.back());
+    }
+    frame_clock.run_due();
+    std::vector<std::size_t> each_turn{sink.sent.size()};
+    for (int turn = 0; turn < 3; ++turn) {
+        const std::size_t before = sink.sent.size();
+        clock.set(clock.now() + FrameClock::kPhase);
+        frame_clock.run_due();
+        each_turn.push_back(sink.sent.size() - before);
+    }
+    REQUIRE(sink.sent.size() == 30);
+    for (const std::size_t sent : each_turn) REQUIRE(sent <= 10);
+}
+
+TEST_CASE("a clock without streams has no deadline") {
+    Rig rig;
+    REQUIRE(rig.frame_clock.next_deadline() == TimePoint::max());
+    rig.put(1);
+    rig.frame_clock.attach(rig.stream);
+    rig.frame_clock.run_due();
+    REQUIRE(rig.frame_clock.next_deadline() <= rig.clock.now() + kFrameDuration);
+}
+
+TEST_CASE("a feeder is asked once when a ring gets short, not again before it has come") {
+    Rig rig;
+    rig.frame_clock.set_low_water(4);
+    for (std::uint8_t i = 0; i < 8; ++i) rig.put(i);
+    rig.frame_clock.attach(rig.stream);
+    int asked = 0;
+    const auto count = [&] { rig.feed.wanting.take_all([&](Stream&) { ++asked; }); };
+    for (int i = 0; i < 6; ++i) {
+        rig.ticks(1);
+        count();
+    }
+    REQUIRE(asked == 1);
+    rig.stream.clear_fill_request();
+    rig.ticks(1);
+    count();
+    REQUIRE(asked == 2);
+}
+
+TEST_CASE("time that passed before a grid's first stream is neither late nor skipped") {
+    Rig rig;
+    rig.clock.set(TimePoint{10s + 1ms});
+    rig.put(1);
+    rig.frame_clock.attach(rig.stream);
+    rig.frame_clock.run_due();
+    rig.advance(6ms);
+    REQUIRE(rig.sink.sent.size() == 1);
+    REQUIRE(rig.stream.counters().skipped == 0);
+    REQUIRE(rig.stream.counters().lateness.snapshot().max < 6ms);
+}
