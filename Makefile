@@ -1,0 +1,28 @@
+# Two commands: `make demo` and `make test`. Both set up everything they need first.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test demo test clean
+
+PYTHON ?= python3
+FILE ?= examples/audio/ocean.mp3
+VENV := .venv
+
+help:
+	@echo "make demo [FILE=song.mp3]   play a file natively over loopback, and beside discord.py; see demo-out/"
+	@echo "make test                   every test, C++ and Python"
+	@echo "make clean                  remove build/, .venv/ and demo-out/"
+
+setup:
+	@PYTHON="$(PYTHON)" tools/setup.sh demo
+
+setup-test:
+	@PYTHON="$(PYTHON)" tools/setup.sh test
+
+demo: setup
+	@$(VENV)/bin/python tools/demo.py "$(FILE)"
+
+test: setup-test
+	@ctest --test-dir build/native --output-on-failure --parallel 2 || exit 1
+	@$(VENV)/bin/python -m pytest
+
+clean:
+	rm -rf build .venv demo-out
