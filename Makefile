@@ -3,7 +3,7 @@
 .PHONY: help setup setup-test demo test clean
 
 PYTHON ?= python3
-FILE ?= examples/audio/ocean.mp3
+FILE ?= examples/audio/palace.mp3
 VENV := .venv
 
 help:
