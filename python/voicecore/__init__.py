@@ -39,14 +39,18 @@ from voicecore.errors import (
     UnsupportedMedia,
     VoicecoreError,
 )
+from voicecore.receiver import Arrival, ArrivalTimes, Receiver, ReceiverStatistics
 from voicecore.settings import EncoderSettings
 from voicecore.sinks import MemorySink, NullSink, OggSink, ReceivedPacket, Sink, UdpSink
 from voicecore.sources import OpusSource, PcmSource, Source, SourceInfo, ToneSource
 from voicecore.statistics import EngineStatistics, Lateness, PlayerStatistics, Underruns
+from voicecore.transcode import TranscodeResult, transcode
 
 __all__ = [
     "AccessRefused",
     "AddressInUse",
+    "Arrival",
+    "ArrivalTimes",
     "CertificateError",
     "Closed",
     "CorruptMedia",
@@ -72,6 +76,8 @@ __all__ = [
     "PlayerState",
     "PlayerStatistics",
     "ReceivedPacket",
+    "Receiver",
+    "ReceiverStatistics",
     "Sink",
     "SinkError",
     "Source",
@@ -82,10 +88,12 @@ __all__ = [
     "SourcePermissionError",
     "SourceTimeout",
     "ToneSource",
+    "TranscodeResult",
     "UdpSink",
     "Unavailable",
     "Underruns",
     "UnsupportedMedia",
     "VoicecoreError",
     "__version__",
+    "transcode",
 ]

@@ -1,0 +1,100 @@
+"""Files in, Ogg Opus out, as fast as the CPU allows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from voicecore import _bridge, _core, _validate
+from voicecore.engine import _native_settings
+from voicecore.settings import EncoderSettings
+from voicecore.sources import SAMPLE_RATE, Source
+
+
+@dataclass(frozen=True, slots=True)
+class TranscodeResult:
+    """What a transcode did."""
+
+    duration_s: float
+    """Seconds of audio written."""
+    frames: int
+    """Packets of 20 ms written."""
+    passthrough: int
+    """Of those, how many were copied bit for bit."""
+    decode_errors: int
+    """Damaged packets that were skipped or concealed."""
+    elapsed_s: float
+    """Seconds it took."""
+
+
+async def transcode(
+    source: Source | Iterable[Source],
+    path: str | os.PathLike[str],
+    *,
+    volume: float = 1.0,
+    gap: float = 0.0,
+    encoder: EncoderSettings | None = None,
+    passthrough: bool = True,
+    tags: dict[str, str] | None = None,
+    serial: int = 1,
+    progress: Callable[[float], object] | None = None,
+) -> TranscodeResult:
+    """Write `source` (or several, one after the other) into an Ogg Opus file.
+
+    The file's length is exactly the media's. Runs on a native thread.
+
+    Args:
+        source: what to convert.
+        path: the file; an existing one is replaced.
+        volume: linear gain, 0 to 4.
+        gap: seconds of silence between sources.
+        encoder: Opus settings for what cannot be passed through.
+        passthrough: copy Opus packets that are already right.
+        tags: comments of the file.
+        serial: the Ogg stream's serial number.
+        progress: called about ten times a second with the seconds done so far.
+
+    Raises:
+        InvalidArgument: a value out of its range.
+        OpenError: the source failed on the way; what came before it is in the file.
+        SinkError: the file cannot be created or written.
+        SourceInUse: the source belongs to a player already.
+
+    Cancelling stops the work and leaves a valid file of what was done.
+    """
+    _validate.volume(volume)
+    _validate.seconds("gap", gap)
+    sources = [source] if isinstance(source, Source) else list(source)
+    bridge = _bridge.current()
+    operation = _core.transcode(
+        bridge.channel,
+        [one._handle for one in sources],
+        os.fspath(path),
+        list((tags or {}).items()),
+        serial,
+        float(volume),
+        round(gap * SAMPLE_RATE),
+        _native_settings(encoder or EncoderSettings()),
+        passthrough,
+    )
+    waiter: asyncio.Future[None] = bridge.loop.create_future()
+
+    def on_event(_kind: int, _value: int) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    bridge.subscribe(operation.id, on_event, lambda: on_event(0, 0))
+    try:
+        while operation.running:
+            await asyncio.wait([waiter], timeout=0.1)
+            if progress is not None:
+                progress(operation.position / SAMPLE_RATE)
+    except asyncio.CancelledError:
+        operation.cancel()
+        await asyncio.shield(asyncio.wait([waiter]))
+        raise
+    finally:
+        bridge.unsubscribe(operation.id)
+    return TranscodeResult(**operation.result())
