@@ -1,0 +1,48 @@
+#include "voicecore/transport/nonce_counter.hpp"
+
+#include <sodium.h>
+
+#include <array>
+#include <map>
+#include <memory>
+#include <mutex>
+
+namespace voicecore::transport {
+namespace {
+
+using Fingerprint = std::array<std::uint8_t, crypto_generichash_BYTES_MIN>;
+static_assert(crypto_generichash_BYTES_MIN == 16);
+
+struct Registry {
+    std::mutex mutex;
+    std::map<Fingerprint, NonceCounter> counters;  // a map never moves its values
+};
+
+// Never destroyed: a clock thread may still be sending while the process runs its static
+// destructors.
+Registry& registry() {
+    static Registry& instance = *std::make_unique<Registry>().release();
+    return instance;
+}
+
+Fingerprint fingerprint_of(std::span<const std::uint8_t> key) {
+    // Keyed with a purpose, so that the value means nothing anywhere else.
+    static constexpr std::array<unsigned char, 24> kPurpose{'v', 'o', 'i', 'c', 'e', 'c', 'o', 'r',
+                                                            'e', ' ', 'n', 'o', 'n', 'c', 'e', ' ',
+                                                            'c', 'o', 'u', 'n', 't', 'e', 'r', '.'};
+    Fingerprint out{};
+    ::crypto_generichash(out.data(), out.size(), key.data(), key.size(), kPurpose.data(),
+                         kPurpose.size());
+    return out;
+}
+
+}  // namespace
+
+NonceCounter& nonce_counter_of(std::span<const std::uint8_t> key) {
+    const Fingerprint fingerprint = fingerprint_of(key);
+    Registry& all = registry();
+    const std::lock_guard lock{all.mutex};
+    return all.counters[fingerprint];
+}
+
+}  // namespace voicecore::transport
