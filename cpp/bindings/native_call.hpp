@@ -23,6 +23,8 @@ void leave() noexcept;
 
 // Raises the one Python exception that stands for the error. GIL held.
 [[noreturn]] void raise(const Error& error);
+// The same for what a sink or a receiver does: OS failures become SinkError.
+[[noreturn]] void raise_sink(const Error& error);
 
 // Runs `work` with the GIL released.
 template <class Work>
@@ -53,6 +55,11 @@ void without_gil_if_possible(Work&& work) noexcept {
 template <class T>
 T unwrap(Result<T> result) {
     if (!result) raise(result.error());
+    return std::move(result).value();
+}
+template <class T>
+T unwrap_sink(Result<T> result) {
+    if (!result) raise_sink(result.error());
     return std::move(result).value();
 }
 inline void unwrap(Status status) {

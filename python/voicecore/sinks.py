@@ -105,8 +105,10 @@ class ReceivedPacket:
 
     opus: bytes
     """One Opus packet of 20 ms."""
-    ticks: int
-    """Periods of 20 ms since the packet before it; 1 without a pause."""
+    tick: int
+    """The 20 ms period it was sent in, counted from 0 over the sink's life."""
+    media_samples: int
+    """How many of its 960 samples belong to the media: fewer only at an end."""
     silence: bool
     """Whether it is one of the five silence frames that begin a break."""
 
@@ -115,17 +117,16 @@ class MemorySink(Sink):
     """Keeps packets in memory, for tests and experiments.
 
     Args:
-        limit: packets kept; further ones are counted as overflow.
+        limit: packets kept until `take`; further ones are counted as overflow.
     """
 
     def __init__(self, *, limit: int = 200_000) -> None:
         _validate.whole("limit", limit, 1, 100_000_000, "packets")
-        self._memory = _core.memory_sink(limit)
-        self._handle = self._memory
+        self._handle = _core.memory_sink(limit)
 
-    def packets(self) -> list[ReceivedPacket]:
-        """Everything so far, oldest first. Complete once the player has finished."""
-        return [ReceivedPacket(*packet) for packet in self._memory.packets()]
+    def take(self) -> list[ReceivedPacket]:
+        """Everything since the last call, oldest first. Complete once the player has finished."""
+        return [ReceivedPacket(*packet) for packet in _core.take_packets(self._handle)]
 
 
 class NullSink(Sink):

@@ -209,3 +209,19 @@ TEST_CASE("packets that the sink cannot take are counted and playing goes on") {
     REQUIRE(rig.stream.counters().dropped == rig.stream.counters().frames_sent);
     REQUIRE(rig.stream.counters().frames_sent >= 4);
 }
+
+TEST_CASE("a limit of ticks ends the stream after that many periods, with its silence") {
+    Rig rig;
+    Stream limited{2, 64, rig.sink, rig.events, TimePoint{}, 3};
+    for (std::uint64_t i = 0; i < 10; ++i) {
+        QueuedPacket* queued = limited.claim();
+        queued->generation = 1;
+        queued->packet.index = i;
+        queued->packet.opus.assign(std::array{static_cast<std::uint8_t>(i)});
+        limited.publish(i + 1);
+    }
+    rig.frame_clock.attach(limited);
+    rig.ticks(20);
+    REQUIRE(rig.heard() == std::vector{0, 1, 2, -1, -1, -1, -1, -1});
+    REQUIRE(rig.frame_clock.streams() == 0);
+}

@@ -35,13 +35,20 @@ bool closed() noexcept { return shut.load(std::memory_order_seq_cst); }
 
 unsigned fork_generation() noexcept { return generation.load(std::memory_order_relaxed); }
 
-void raise(const Error& error) {
+namespace {
+
+[[noreturn]] void raise_from(const Error& error, bool sink) {
     const py::object make = py::module_::import("voicecore.errors").attr("from_native");
-    const py::object exception =
-        make(std::string{to_string(error.code)}, error.native, error.message);
+    const py::object exception = make(std::string{to_string(error.code)}, error.native,
+                                      error.message, py::arg("sink") = sink);
     PyErr_SetObject(py::type::of(exception).ptr(), exception.ptr());
     throw py::error_already_set();
 }
+
+}  // namespace
+
+void raise(const Error& error) { raise_from(error, false); }
+void raise_sink(const Error& error) { raise_from(error, true); }
 
 void bind_lifetime(py::module_& module) {
     ::pthread_atfork(nullptr, nullptr, [] {

@@ -1,6 +1,7 @@
 // The native objects that Python holds, and how.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 
@@ -8,6 +9,7 @@
 #include "voicecore/audio/packet_sink.hpp"
 #include "voicecore/engine/engine.hpp"
 #include "voicecore/engine/event_channel.hpp"
+#include "voicecore/pipeline/program.hpp"
 
 namespace voicecore::bindings {
 
@@ -17,8 +19,11 @@ using EngineHandle = Forkable<engine::Engine>;
 // A source until a player takes it. Not polymorphic on purpose: Python never sees the port itself.
 class SourceBox {
   public:
-    explicit SourceBox(std::unique_ptr<audio::MediaSource> source)
-        : info_{source->info()}, source_{std::move(source)} {}
+    explicit SourceBox(std::unique_ptr<audio::MediaSource> source, Samples start = Samples{0})
+        : info_{source->info()}, start_{start}, source_{std::move(source)} {}
+
+    // Where it was told to start when it was opened.
+    [[nodiscard]] Samples start() const noexcept { return start_; }
 
     [[nodiscard]] const audio::SourceInfo& info() const noexcept { return info_; }
     // The source, once; a second call is the caller's mistake.
@@ -42,6 +47,7 @@ class SourceBox {
 
   private:
     const audio::SourceInfo info_;
+    const Samples start_;
     std::mutex mutex_;
     std::unique_ptr<audio::MediaSource> source_;
     bool taken_ = false;
@@ -59,6 +65,31 @@ struct PlayerBox {
 };
 using PlayerHandle = Forkable<PlayerBox>;
 
-using SinkHandle = Forkable<audio::PacketSink>;
+// What play() needs of a sink, and how its own counters are read.
+struct SinkBox {
+    std::shared_ptr<audio::PacketSink> sink;
+    std::function<py::dict()> statistics;
+};
+using SinkHandle = Forkable<SinkBox>;
+
+// The program of a play or a transcode. Takes the sources: all of them, or none when one is taken
+// already.
+struct ProgramSettings {
+    float volume = 1.0F;
+    std::int64_t gap = 0;  // samples
+    std::uint32_t loops = 1;
+    opus::EncoderOptions encoder;
+    bool passthrough = true;
+    bool keep_open = false;
+    std::uint64_t history = kDefaultDepth;
+    static constexpr std::uint64_t kDefaultDepth = 20;
+};
+[[nodiscard]] std::unique_ptr<pipeline::Program> make_program(const py::list& sources,
+                                                              const ProgramSettings& settings);
+// The samples that a player of the resulting Ogg file has to skip: the first source's own pre-skip when
+// it is copied, else the encoder's look-ahead.
+[[nodiscard]] Samples pre_skip_of(const py::list& sources, const opus::EncoderOptions& encoder,
+                                  bool copied);
+[[nodiscard]] py::dict lateness_dict(const Histogram::Snapshot& snapshot);
 
 }  // namespace voicecore::bindings

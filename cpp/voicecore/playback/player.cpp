@@ -23,7 +23,7 @@ Overloaded(F...) -> Overloaded<F...>;
 Player::Player(std::uint64_t id, std::unique_ptr<audio::PacketSource> source,
                std::shared_ptr<audio::PacketSink> sink, EventListener& events, FeederPool& feeders,
                FrameClock& clock, TimePoint now, const Options& options)
-    : stream_{id, ring_capacity(options.depth), *sink, events, now},
+    : stream_{id, ring_capacity(options.depth), *sink, events, now, options.limit_ticks},
       source_{std::move(source)},
       sink_{std::move(sink)},
       events_{events},

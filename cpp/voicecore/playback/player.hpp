@@ -28,6 +28,7 @@ class Player final : public audio::SinkListener {
         std::uint64_t depth = 20;  // frames kept ready
         Gain gain;                 // that the source starts with
         bool start_paused = false;
+        std::uint64_t limit_ticks = 0;  // the end, this many periods after the first frame; 0: never
     };
     Player(std::uint64_t id, std::unique_ptr<audio::PacketSource> source,
            std::shared_ptr<audio::PacketSink> sink, EventListener& events, FeederPool& feeders,
@@ -57,6 +58,9 @@ class Player final : public audio::SinkListener {
         return decode_errors_.load(std::memory_order_relaxed);
     }
     [[nodiscard]] audio::StageTimes stage_times() const noexcept;
+    [[nodiscard]] bool sink_failed() const noexcept {
+        return sink_failed_.load(std::memory_order_acquire);
+    }
     // After `finished` with a failure: why.
     [[nodiscard]] std::optional<Error> error() const;
 

@@ -3,8 +3,13 @@
 namespace voicecore::playback {
 
 Stream::Stream(std::uint64_t id, std::size_t ring_capacity, audio::PacketSink& sink,
-               EventListener& events, TimePoint created)
-    : id_{id}, created_{created}, sink_{sink}, events_{events}, ring_{ring_capacity} {}
+               EventListener& events, TimePoint created, std::uint64_t limit_ticks)
+    : id_{id},
+      created_{created},
+      limit_ticks_{limit_ticks},
+      sink_{sink},
+      events_{events},
+      ring_{ring_capacity} {}
 
 // The packet that the next tick would send; what seeks and rewinds have made stale goes here.
 QueuedPacket* Stream::front() noexcept {
@@ -41,6 +46,10 @@ bool Stream::tick(const Tick& tick) noexcept {
     if (tick.skipped != 0) StreamCounters::add(counters_.skipped, tick.skipped);
     ticks_since_packet_ += static_cast<std::uint32_t>(elapsed);
 
+    if (limit_ticks_ != 0 && counters_.ticks.load(std::memory_order_relaxed) > limit_ticks_) {
+        begin_break(Break::end, tick);
+        return continue_break(tick);
+    }
     switch (wanted()) {
         case Intent::stop:
             begin_break(Break::end, tick);

@@ -31,7 +31,7 @@ enum class FeedState : std::uint8_t { idle, queued, running, blocked };
 class Stream {
   public:
     Stream(std::uint64_t id, std::size_t ring_capacity, audio::PacketSink& sink,
-           EventListener& events, TimePoint created);
+           EventListener& events, TimePoint created, std::uint64_t limit_ticks = 0);
 
     // -- callers, any thread -------------------------------------------------------------------
     enum class Intent : std::uint8_t { play, pause, stop };
@@ -149,6 +149,7 @@ class Stream {
 
     const std::uint64_t id_;
     const TimePoint created_;
+    const std::uint64_t limit_ticks_;  // periods after the first frame until the end; 0: no limit
     audio::PacketSink& sink_;
     EventListener& events_;
     SpscRing<QueuedPacket> ring_;

@@ -1,0 +1,90 @@
+#include "voicecore/engine/transcode.hpp"
+
+#include <utility>
+
+#include "voicecore/base/thread.hpp"
+
+namespace voicecore::engine {
+
+std::shared_ptr<Transcode> Transcode::start(std::unique_ptr<audio::PacketSource> source,
+                                            transport::OggWriter writer,
+                                            std::shared_ptr<playback::EventListener> events) {
+    std::shared_ptr<Transcode> transcode{
+        new Transcode{std::move(source), std::move(writer), std::move(events)}};  // NOLINT: private
+    transcode->thread_ = std::thread{[self = transcode.get()] { self->run(); }};
+    return transcode;
+}
+
+Transcode::Transcode(std::unique_ptr<audio::PacketSource> source, transport::OggWriter writer,
+                     std::shared_ptr<playback::EventListener> events)
+    : source_{std::move(source)}, writer_{std::move(writer)}, events_{std::move(events)} {
+    source_->set_ready_hook([this] { more_.signal(); });
+}
+
+Transcode::~Transcode() {
+    cancel();
+    if (thread_.joinable()) thread_.join();
+}
+
+void Transcode::cancel() noexcept {
+    cancel_.cancel();
+    more_.signal();
+}
+
+void Transcode::run() noexcept {
+    enter_native_thread("vc-transcode");
+    const SteadyClock clock;
+    const TimePoint begin = clock.now();
+    auto failure = convert();
+    if (auto closed = writer_.finish(); !closed && !failure) {
+        failure = Failure{closed.error(), true};
+    }
+    {
+        const std::lock_guard lock{mutex_};
+        failure_ = std::move(failure);
+        totals_.written = position();
+        totals_.decode_errors = source_->decode_errors();
+        totals_.elapsed = clock.now() - begin;
+    }
+    source_.reset();
+    running_.store(false, std::memory_order_release);
+    events_->emit({.subject = id_, .value = 0, .kind = playback::EventKind::finished});
+}
+
+std::optional<Transcode::Failure> Transcode::convert() {
+    audio::PlayablePacket packet;
+    while (!cancel_.cancelled()) {
+        switch (source_->next(packet)) {
+            case audio::ReadStatus::ok: {
+                if (auto written = writer_.write(packet.opus.bytes(), packet.media_samples);
+                    !written) {
+                    return Failure{written.error(), true};
+                }
+                written_.fetch_add(packet.media_samples, std::memory_order_relaxed);
+                ++totals_.frames;
+                totals_.passthrough += packet.passthrough ? 1U : 0U;
+                break;
+            }
+            case audio::ReadStatus::would_block:
+                more_.wait();
+                break;
+            case audio::ReadStatus::end:
+                return std::nullopt;
+            case audio::ReadStatus::failed:
+                return Failure{source_->error(), false};
+        }
+    }
+    return std::nullopt;
+}
+
+std::optional<Transcode::Failure> Transcode::failure() const {
+    const std::lock_guard lock{mutex_};
+    return failure_;
+}
+
+Transcode::Totals Transcode::totals() const {
+    const std::lock_guard lock{mutex_};
+    return totals_;
+}
+
+}  // namespace voicecore::engine
