@@ -1,0 +1,35 @@
+// What can be chosen about the Opus encoder, and the defaults.
+#pragma once
+
+#include <cstdint>
+
+#include "voicecore/base/result.hpp"
+
+namespace voicecore::opus {
+
+enum class Application : std::uint8_t { audio, voip, low_delay };
+enum class Signal : std::uint8_t { automatic, music, voice };
+enum class RateMode : std::uint8_t { vbr, constrained_vbr, cbr };
+// Audio bandwidth: 4, 6, 8, 12 and 20 kHz.
+enum class Bandwidth : std::uint8_t { narrow, medium, wide, super_wide, full };
+
+inline constexpr int kMinBitrate = 500;  // bit/s, RFC 6716 section 2.1.1
+inline constexpr int kMaxBitrate = 510'000;
+inline constexpr int kMaxComplexity = 10;
+
+struct EncoderOptions {
+    int bitrate = 128'000;  // bit/s
+    int complexity = 5;     // 0 (cheap) to 10 (good)
+    bool fec = false;  // in-band; makes libopus leave CELT for SILK hybrids when loss is expected
+    double expected_loss = 0.0;  // 0 to 1
+    Application application = Application::audio;
+    Signal signal = Signal::automatic;
+    RateMode rate_mode = RateMode::vbr;
+    bool dtx = false;
+    Bandwidth max_bandwidth = Bandwidth::full;
+};
+
+// Says which value is out of its range.
+[[nodiscard]] Status check(const EncoderOptions& options);
+
+}  // namespace voicecore::opus

@@ -1,0 +1,207 @@
+#include "voicecore/pipeline/encode_stage.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+#include "voicecore/pipeline/gain.hpp"
+
+namespace voicecore::pipeline {
+namespace {
+
+// While returning and for the first frame after leaving: the finer the packets, the sooner the
+// receiver's decoder is where the original packets would have brought it.
+constexpr int kFineBitrate = 510'000;
+// A return that has not succeeded by then goes on at the ordinary bitrate.
+constexpr int kFineFrames = 50;
+// Frames that the model must have decoded before it is believed.
+constexpr int kModelFrames = 3;
+// Power of the error relative to the power of the signal: -40 dB.
+constexpr double kLargestError = 1e-4;
+// Below -90 dBFS nobody hears a difference.
+constexpr double kSilentPower = 1e-9;
+
+double power(std::span<const float> values) noexcept {
+    double sum = 0.0;
+    for (const float value : values) sum += static_cast<double>(value) * static_cast<double>(value);
+    return sum / static_cast<double>(values.size());
+}
+
+double error_power(std::span<const float> a, std::span<const float> b) noexcept {
+    double sum = 0.0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        const double difference = static_cast<double>(a[i]) - static_cast<double>(b[i]);
+        sum += difference * difference;
+    }
+    return sum / static_cast<double>(a.size());
+}
+
+}  // namespace
+
+EncodeStage::EncodeStage(const opus::EncoderOptions& options, std::uint64_t history,
+                         Timeline& timeline)
+    : options_{options}, lookahead_{lookahead_of(options.application)}, timeline_{timeline} {
+    before_.resize(history + static_cast<std::uint64_t>(kInterval) + 2);
+    snapshots_.resize(history / static_cast<std::uint64_t>(kInterval) + 2);
+}
+
+void EncodeStage::start(bool clean, Gain gain) noexcept {
+    state_ = State{.copying = clean, .fresh = true, .returning = 0, .gain = gain};
+    for (Snapshot& snapshot : snapshots_) snapshot.index = -1;
+}
+
+bool EncodeStage::copies(std::int64_t index, Gain gain) const noexcept {
+    return state_.copying && state_.gain.neutral() && gain.neutral() &&
+           timeline_.frame(index).copyable;
+}
+
+Status EncodeStage::produce(std::int64_t index, Gain gain, Output& output) {
+    before(index) = state_;
+    const TimelineFrame& frame = timeline_.frame(index);
+    const auto copy = [&] {
+        output.copied = output.packet->assign(frame.bytes);
+        state_.copying = true;
+        state_.fresh = false;
+        state_.returning = 0;
+        state_.gain = gain;
+    };
+    if (copies(index, gain)) {
+        copy();
+        return Done{};
+    }
+    if (auto status = need_encoder(); !status) return status;
+    const bool returning = frame.copyable && state_.gain.neutral() && gain.neutral();
+    if (returning) {
+        if (auto status = need_model(); !status) return status;
+    }
+    bool left = false;
+    if (state_.copying || state_.fresh) {
+        encoder_->reset();
+        left = !frame.pieces.empty() || !state_.fresh;
+        if (left) prime(index);
+        state_.copying = false;
+        state_.fresh = false;
+        state_.returning = 0;
+    } else {
+        take_snapshot(index);
+    }
+    if (returning && state_.returning >= kModelFrames && fits(index)) {
+        last_return_ = state_.returning;
+        copy();
+        return Done{};
+    }
+    return encode(index, gain, returning, left, *output.packet);
+}
+
+Status EncodeStage::encode(std::int64_t index, Gain to, bool returning, bool left,
+                           audio::OpusPacket& packet) {
+    load(index);
+    apply_gain(std::span{frame_}.first<kFrameValues>(), state_.gain, to);
+    state_.gain = to;
+    const bool first = returning && state_.returning == 0;
+    const bool fine = left || (returning && state_.returning < kFineFrames);
+    encoder_->set_bitrate(fine ? kFineBitrate : options_.bitrate);
+    encoder_->set_prediction_disabled(left || first);
+    if (encoder_->encode(std::span{frame_}.first<kFrameValues>(), packet) !=
+        opus::CodecStatus::ok) {
+        return Error{.code = Errc::internal, .native = 0, .message = "libopus refused to encode"};
+    }
+    if (!returning) {
+        state_.returning = 0;
+        return Done{};
+    }
+    if (first) model_->reset();
+    if (model_->decode(packet.bytes(), decoded_) != opus::CodecStatus::ok) {
+        state_.returning = 0;
+        return Done{};
+    }
+    ++state_.returning;
+    return Done{};
+}
+
+bool EncodeStage::fits(std::int64_t index) {
+    trial_->copy_from(*model_);
+    // The frame itself, and the one after it when it is there: errors of the decoder's predictors
+    // show late.
+    for (std::int64_t i = index; i <= index + 1; ++i) {
+        const TimelineFrame& frame = timeline_.frame(i);
+        if (i > index && (timeline_.opened() <= i || !frame.copyable)) break;
+        if (trial_->decode(frame.bytes, decoded_) != opus::CodecStatus::ok) return false;
+        timeline_.read(i * kFrameSamples, reference_);
+        const double allowed = std::max(power(reference_) * kLargestError, kSilentPower);
+        if (error_power(reference_, decoded_) > allowed) return false;
+    }
+    return true;
+}
+
+// What the encoder must be given for frame `index`.
+void EncodeStage::load(std::int64_t index) {
+    timeline_.read(index * kFrameSamples + lookahead_.count(), frame_);
+}
+
+void EncodeStage::prime(std::int64_t index) {
+    audio::OpusPacket ignored;
+    for (std::int64_t i = std::max<std::int64_t>(index - kPrime, -1); i < index; ++i) {
+        load(i);
+        apply_gain(std::span{frame_}.first<kFrameValues>(), state_.gain, state_.gain);
+        (void)encoder_->encode(std::span{frame_}.first<kFrameValues>(), ignored);
+    }
+}
+
+Status EncodeStage::need_encoder() {
+    if (encoder_) return Done{};
+    auto created = opus::Encoder::create(options_);
+    if (!created) return std::move(created).error();
+    encoder_.emplace(std::move(created).value());
+    assert(encoder_->lookahead() == lookahead_);
+    frame_.resize(kFrameValues);
+    return Done{};
+}
+
+Status EncodeStage::need_model() {
+    if (trial_) return Done{};
+    auto model = opus::Decoder::create();
+    if (!model) return std::move(model).error();
+    auto trial = opus::Decoder::create();
+    if (!trial) return std::move(trial).error();
+    model_.emplace(std::move(model).value());
+    trial_.emplace(std::move(trial).value());
+    reference_.resize(kFrameValues);
+    decoded_.resize(kFrameValues);
+    return Done{};
+}
+
+void EncodeStage::take_snapshot(std::int64_t index) {
+    if (index % kInterval != 0) return;
+    Snapshot& snapshot =
+        snapshots_[static_cast<std::size_t>(index / kInterval) % snapshots_.size()];
+    snapshot.index = index;
+    snapshot.encoder.resize(encoder_->state_bytes());
+    encoder_->save(snapshot.encoder);
+    if (state_.returning > 0) {
+        snapshot.model.resize(model_->state_bytes());
+        model_->save(snapshot.model);
+    }
+}
+
+std::int64_t EncodeStage::restore_before(std::int64_t index) {
+    const auto kept = static_cast<std::int64_t>(before_.size());
+    for (std::int64_t i = index; i >= 0 && i > index - kept; --i) {
+        const State& then = before(i);
+        if (then.copying || then.fresh) {
+            state_ = then;
+            return i;
+        }
+        const Snapshot& snapshot =
+            snapshots_[static_cast<std::size_t>(i / kInterval) % snapshots_.size()];
+        if (i % kInterval == 0 && snapshot.index == i) {
+            encoder_->restore(snapshot.encoder);
+            if (then.returning > 0) model_->restore(snapshot.model);
+            state_ = then;
+            return i;
+        }
+    }
+    assert(false);  // every encoded frame has one of those in the interval before it
+    return index;
+}
+
+}  // namespace voicecore::pipeline

@@ -1,0 +1,88 @@
+// The tracks of a program: their order, going round, and which of them are still needed.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "voicecore/audio/media_source.hpp"
+#include "voicecore/base/result.hpp"
+
+namespace voicecore::pipeline {
+
+// Why a track ended before its end.
+struct TrackError {
+    std::uint32_t track = 0;  // as in PlayablePacket
+    Error error;
+};
+
+// A play is one track played once: 0, 1, 2, ... also when the list goes round.
+// append(), close(), set_loops(), set_ready_hook(), take_errors(): any thread. The rest: the
+// feeder.
+class Playlist {
+  public:
+    void append(std::unique_ptr<audio::MediaSource> track);
+    // Nothing will be appended any more.
+    void close() noexcept;
+    // How often the list is played in all; 0 is without end. A round starts only when the list is
+    // closed, and needs tracks that can seek.
+    void set_loops(std::uint32_t loops) noexcept;
+    void set_ready_hook(std::function<void()> hook);
+    [[nodiscard]] std::vector<TrackError> take_errors();
+
+    enum class Turn : std::uint8_t { ready, empty, over };
+    struct Opened {
+        Turn turn = Turn::over;
+        audio::MediaSource* source = nullptr;
+        std::optional<Error> error;  // the track cannot be played now; it counts as ended
+    };
+    // The source of a play, at its start. `empty`: not appended yet.
+    [[nodiscard]] Opened open(std::uint32_t play);
+    // The source of a play that was opened before, wherever it stands; null when it was released.
+    [[nodiscard]] audio::MediaSource* find(std::uint32_t play) noexcept;
+    // The source of the play will be somewhere else than at its start.
+    void moved(std::uint32_t play) noexcept;
+    // No play before `oldest` will be asked for any more.
+    void release_before(std::uint32_t oldest) noexcept;
+    void report(std::uint32_t play, Error error);
+
+    [[nodiscard]] std::uint64_t decode_errors() const noexcept;
+    // True when open() could give something other than it did for this play.
+    [[nodiscard]] bool has(std::uint32_t play) noexcept;
+    [[nodiscard]] bool closed() noexcept {
+        take_in();
+        return closed_;
+    }
+    [[nodiscard]] std::size_t tracks() const noexcept { return tracks_.size(); }
+
+  private:
+    struct Track {
+        std::unique_ptr<audio::MediaSource> source;  // null once released
+        bool touched = false;                        // not at its start
+    };
+    void take_in();
+    void notify() noexcept;
+    [[nodiscard]] Track* track_of(std::uint32_t play) noexcept;
+
+    // The hook is called under this lock, so that it never runs once it was replaced. It belongs to
+    // the player, not to the user.
+    std::mutex hook_mutex_;
+    std::function<void()> hook_;
+
+    std::mutex inbox_mutex_;
+    std::vector<std::unique_ptr<audio::MediaSource>> inbox_;
+    std::vector<TrackError> errors_;
+    bool closing_ = false;
+    std::atomic<std::uint32_t> loops_{1};
+
+    std::vector<Track> tracks_;
+    bool closed_ = false;
+    std::uint32_t released_ = 0;
+    std::uint64_t gone_errors_ = 0;  // of released sources
+};
+
+}  // namespace voicecore::pipeline

@@ -1,0 +1,89 @@
+// What a player plays: a playlist turned into 20 ms packets, with volume, seeking and second
+// thoughts.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "voicecore/audio/packet_source.hpp"
+#include "voicecore/base/result.hpp"
+#include "voicecore/opus/encoder_options.hpp"
+#include "voicecore/pipeline/encode_stage.hpp"
+#include "voicecore/pipeline/gain.hpp"
+#include "voicecore/pipeline/playlist.hpp"
+#include "voicecore/pipeline/timeline.hpp"
+
+namespace voicecore::pipeline {
+
+struct ProgramOptions {
+    opus::EncoderOptions encoder;
+    Gain gain;
+    bool passthrough = true;     // false encodes every frame
+    std::uint64_t history = 20;  // frames that set_gain() can go back
+    Samples gap{0};              // silence between tracks
+    Samples start{0};            // where the first track was told to start when it was opened
+    std::uint32_t loops = 1;     // 0 is without end
+};
+
+// Threads: append(), close_playlist(), set_loops(), take_track_errors() and set_ready_hook() from
+// any; everything else from the feeder alone.
+//
+// A track that fails ends there and the next one goes on; take_track_errors() tells. next() gives
+// `failed` in place of `end` when it was the last track that failed. A seek lands on the frame that
+// holds the position: exact to the sample for PCM, up to one packet early for Opus.
+class Program final : public audio::PacketSource {
+  public:
+    // Refuses options out of their range.
+    [[nodiscard]] static Result<std::unique_ptr<Program>> create(const ProgramOptions& options);
+    ~Program() override;
+
+    void append(std::unique_ptr<audio::MediaSource> track);
+    void close_playlist() noexcept;
+    void set_loops(std::uint32_t loops) noexcept;
+    [[nodiscard]] std::vector<TrackError> take_track_errors();
+
+    [[nodiscard]] audio::ReadStatus next(audio::PlayablePacket& packet) noexcept override;
+    std::uint64_t set_gain(Gain gain, std::uint64_t index) noexcept override;
+    bool seek(Samples position, std::uint64_t index) noexcept override;
+    void skip_track(std::uint64_t index) noexcept override;
+    [[nodiscard]] std::uint64_t history() const noexcept override { return options_.history; }
+    [[nodiscard]] Error error() const override;
+    [[nodiscard]] std::uint64_t decode_errors() const noexcept override;
+    [[nodiscard]] audio::StageTimes stage_times() const noexcept override;
+    [[nodiscard]] bool caller_paced() const noexcept override;
+    void set_ready_hook(std::function<void()> hook) override;
+
+    // How many frames the last return from encoding to copying took; 0 before the first.
+    [[nodiscard]] int last_return() const noexcept { return stage_.last_return(); }
+
+  private:
+    explicit Program(const ProgramOptions& options);
+    [[nodiscard]] audio::ReadStatus produce(audio::PlayablePacket& packet);
+    [[nodiscard]] audio::ReadStatus place(std::int64_t frame, Gain gain);
+    [[nodiscard]] audio::ReadStatus fail(Error error) noexcept;
+    void start_run(std::uint64_t base, std::uint32_t play, Samples position, bool resume);
+    [[nodiscard]] std::uint32_t track_at(std::int64_t frame) const noexcept;
+    [[nodiscard]] std::int64_t frame_of(std::uint64_t index) const noexcept;
+    [[nodiscard]] std::int64_t oldest_kept() const noexcept;
+
+    // Estimates a stage's CPU time by measuring one call in kSampleEvery: asking the kernel costs
+    // as much as copying a packet.
+    static constexpr unsigned kSampleEvery = 7;
+
+    const ProgramOptions options_;
+    Playlist playlist_;
+    Timeline timeline_;
+    EncodeStage stage_;
+    GainSchedule gains_;
+
+    std::uint64_t base_ = 0;      // index of the run's frame 0
+    std::int64_t cursor_ = 0;     // frame of the run that next() gives next
+    std::int64_t produced_ = 0;   // the furthest that cursor_ has been
+    std::optional<Error> error_;  // that ends everything
+    audio::StageTimes times_;
+    unsigned calls_ = 0;
+};
+
+}  // namespace voicecore::pipeline
