@@ -160,12 +160,16 @@ Result<OggWriter> OggWriter::open(OggOptions options) {
 Status OggWriter::write(std::span<const std::uint8_t> packet, int media, int samples) {
     // Held back are the last packet, which carries the end mark, and the run of partial ones that
     // may have to be cut.
-    if (media >= samples) {
+    media = std::clamp(media, 0, samples);
+    if (media == samples) {
+        in_head_ = false;
         if (auto submitted = submit_held(held_.size()); !submitted) return submitted;
     }
-    held_.push_back({.opus = {packet.begin(), packet.end()},
-                     .media = std::clamp(media, 0, samples),
-                     .samples = samples});
+    held_.push_back({.opus = {packet.begin(), packet.end()}, .media = media, .samples = samples});
+    if (in_head_) {
+        head_lacks_ += samples - media;
+        head_media_ += media;
+    }
     constexpr std::size_t kMostHeld = 8;
     return held_.size() > kMostHeld ? submit_held(1) : Status{Done{}};
 }
@@ -183,13 +187,8 @@ Status OggWriter::finish() {
                          .samples = kFrameSamples});
     }
     std::int64_t written = granule_;
-    std::int64_t counted = granule_;
-    for (const Held& held : held_) {
-        written += held.samples;
-        counted += held.media;
-    }
-    const bool cut = held_.back().media < held_.back().samples;
-    const std::int64_t end = cut ? std::min(written, counted + options_.pre_skip.count()) : written;
+    for (const Held& held : held_) written += held.samples;
+    const std::int64_t end = media_end(written);
     // Packets of which nothing would be left do not belong into the file.
     while (held_.size() > 1 && written - held_.back().samples >= end) {
         written -= held_.back().samples;
@@ -201,6 +200,18 @@ Status OggWriter::finish() {
     if (auto written_pages = write_pages(); !written_pages) return written_pages;
     if (fd_.reset() != 0) return write_error(errno);
     return Done{};
+}
+
+std::int64_t OggWriter::media_end(std::int64_t written) const noexcept {
+    if (held_.back().media == held_.back().samples) return written;
+    const std::int64_t pre_skip = options_.pre_skip.count();
+    std::int64_t end =
+        head_media_ + pre_skip;  // when no packet was whole, both ways of counting agree
+    if (!in_head_) {
+        end = granule_ + (head_lacks_ == pre_skip ? 0 : pre_skip);
+        for (const Held& held : held_) end += held.media;
+    }
+    return std::clamp(end, granule_, written);
 }
 
 Status OggWriter::submit_held(std::size_t count) {

@@ -33,13 +33,16 @@ struct OggOptions {
 
 // How much of the file counts (RFC 7845 section 4): the granule position of a page is the number of
 // samples that its packets decode to, from the start of the stream, pre-skip included. That holds
-// for every page but the last. There the file is cut to
+// for every page but the last. When the very last packet belongs only in part to the media, the
+// file is cut to
 //     pre_skip + the samples of all packets but the tail + the media samples of the tail,
-// and not beyond what was written, where the tail is the run of packets at the very end that belong
-// only in part to the media. Hence N media samples, encoded with the pre-skip as look-ahead into
-// enough packets, decode to exactly N samples. A partial packet in the middle (the end of one track
-// before the next, or before silence frames) is kept whole: a cut there would shorten whatever
-// comes last.
+// and not beyond what was written, where the tail is the run of partial packets at the very end.
+// Hence N media samples, encoded with the pre-skip as look-ahead into enough packets, decode to
+// exactly N samples. Two ways of counting media are understood: by what enters the encoder (the
+// first packet is whole), or by what the listener hears of each packet (the first packets lack
+// exactly the pre-skip, which is then not added again). A partial packet in the middle (the end of
+// one track before the next, or before silence frames) is kept whole: a cut there would shorten
+// whatever comes last.
 //
 // The file is written in place, without a temporary name, so that a reader can follow it; each page
 // goes out with one write() and is not synced. A process that is killed leaves whole pages: a valid
@@ -80,7 +83,9 @@ class OggWriter {
     [[nodiscard]] Status write_headers();
     [[nodiscard]] Status submit(std::span<const std::uint8_t> packet, std::int64_t granule,
                                 bool last);
-    [[nodiscard]] Status submit_held(std::size_t keep);
+    // Where the media ends, of a stream of so many samples.
+    [[nodiscard]] std::int64_t media_end(std::int64_t written) const noexcept;
+    [[nodiscard]] Status submit_held(std::size_t count);
     [[nodiscard]] Status write_pages();
     [[nodiscard]] Status write_all(std::span<const std::uint8_t> bytes);
     [[nodiscard]] Error write_error(int error);
@@ -93,6 +98,9 @@ class OggWriter {
     std::int64_t packet_number_ = 0;
     std::int64_t file_bytes_ = 0;  // whole pages only
     int on_page_ = 0;
+    bool in_head_ = true;          // no whole packet so far
+    std::int64_t head_lacks_ = 0;  // samples of the packets before the first whole one, not media
+    std::int64_t head_media_ = 0;  // and those that are
 };
 
 }  // namespace voicecore::transport
