@@ -540,6 +540,13 @@ class Player:
             return None
         return from_native(*raw, sink=self._handle.sink_failed)
 
+    def take_track_errors(self) -> list[tuple[int, VoicecoreError]]:
+        """The tracks that failed since the last call, with why; playing went on with the next.
+
+        The failure of the last track is also the player's own `error`.
+        """
+        return [(track, from_native(*raw)) for track, raw in self._handle.track_errors()]
+
     def statistics(self) -> PlayerStatistics:
         """What was measured so far, or at the end. A few microseconds; from any thread."""
         raw = self._handle.statistics()

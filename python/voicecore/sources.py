@@ -146,7 +146,7 @@ class _PushSource(Source):
                 await waiter
         finally:
             bridge.unsubscribe(subject)
-            self._pusher.unwatch(subject)
+            self._pusher.unwatch()
 
 
 class PcmSource(_PushSource):
@@ -254,7 +254,7 @@ def _pump(stream: Any, requests: _core.PumpedInput) -> None:
             try:
                 if kind == "seek":
                     stream.seek(argument)
-                    requests.complete_seek()
+                    requests.complete_seek(argument)
                 else:
                     data = stream.read(argument)
                     if not isinstance(data, (bytes, bytearray, memoryview)):

@@ -41,6 +41,7 @@ class CountingSource final : public audio::PacketSource {
     void skip_track(std::uint64_t) noexcept override { position_ = frames_; }
     [[nodiscard]] std::uint64_t history() const noexcept override { return 20; }
     [[nodiscard]] Error error() const override { return {}; }
+    [[nodiscard]] std::vector<audio::TrackError> take_track_errors() override { return {}; }
     [[nodiscard]] std::uint64_t decode_errors() const noexcept override { return 0; }
     [[nodiscard]] audio::StageTimes stage_times() const noexcept override { return {}; }
     [[nodiscard]] bool caller_paced() const noexcept override { return paced_; }

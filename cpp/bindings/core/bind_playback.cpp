@@ -216,7 +216,7 @@ void bind_player(py::module_& module) {
              [](const PlayerHandle& self) {
                  py::list out;
                  for (const auto& failure : self.get().player->take_track_errors()) {
-                     out.append(py::make_tuple(failure.first, error_tuple(failure.second)));
+                     out.append(py::make_tuple(failure.track, error_tuple(failure.error)));
                  }
                  return out;
              })

@@ -39,8 +39,14 @@ class SourceBox {
         }
         return Error{Errc::closed, 0, "this source is closed"};
     }
+    // After a take() that came to nothing.
+    void give_back(std::unique_ptr<audio::MediaSource> source) noexcept {
+        const std::lock_guard lock{mutex_};
+        source_ = std::move(source);
+        taken_ = false;
+    }
     void close() noexcept {
-        std::unique_ptr<audio::MediaSource> doomed;
+        std::unique_ptr<audio::MediaSource> doomed;  // destroyed after the lock is gone
         const std::lock_guard lock{mutex_};
         doomed = std::move(source_);
     }

@@ -21,6 +21,12 @@ struct PlayablePacket {
     bool passthrough = false;    // copied, not encoded here
 };
 
+// Why a track ended before its end.
+struct TrackError {
+    std::uint32_t track = 0;  // as in PlayablePacket
+    Error error;
+};
+
 // CPU time spent so far, by stage.
 struct StageTimes {
     Nanoseconds decode{0};  // demuxing included when it runs on the feeder
@@ -56,6 +62,8 @@ class VOICECORE_EXPORT PacketSource {
     [[nodiscard]] virtual std::uint64_t history() const noexcept = 0;
 
     [[nodiscard]] virtual Error error() const = 0;
+    // The tracks that failed since the last call; playing went on with the next one.
+    [[nodiscard]] virtual std::vector<TrackError> take_track_errors() = 0;
     [[nodiscard]] virtual std::uint64_t decode_errors() const noexcept = 0;
     [[nodiscard]] virtual StageTimes stage_times() const noexcept = 0;
 

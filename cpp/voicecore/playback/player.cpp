@@ -219,6 +219,14 @@ bool Player::produce_one(FeedResult& result) noexcept {
 }
 
 void Player::note_source_statistics() noexcept {
+    for (audio::TrackError& failure : source_->take_track_errors()) {
+        const std::int64_t track = failure.track;
+        {
+            const std::lock_guard lock{mutex_};
+            track_errors_.push_back(std::move(failure));
+        }
+        events_.emit({.subject = id(), .value = track, .kind = EventKind::track_failed});
+    }
     decode_errors_.store(source_->decode_errors(), std::memory_order_relaxed);
     const audio::StageTimes times = source_->stage_times();
     decode_ns_.store(times.decode.count(), std::memory_order_relaxed);
@@ -273,6 +281,11 @@ PlayerState Player::state() const noexcept {
 audio::StageTimes Player::stage_times() const noexcept {
     return {.decode = Nanoseconds{decode_ns_.load(std::memory_order_relaxed)},
             .encode = Nanoseconds{encode_ns_.load(std::memory_order_relaxed)}};
+}
+
+std::vector<audio::TrackError> Player::take_track_errors() {
+    const std::lock_guard lock{mutex_};
+    return std::exchange(track_errors_, {});
 }
 
 std::optional<Error> Player::error() const {

@@ -64,6 +64,9 @@ class Player final : public audio::SinkListener {
     // After `finished` with a failure: why.
     [[nodiscard]] std::optional<Error> error() const;
 
+    // The tracks that failed since the last call; `track_failed` announced each.
+    [[nodiscard]] std::vector<audio::TrackError> take_track_errors();
+
     void on_sink_finished(std::optional<Error> error) noexcept override;
 
     // -- feeders (FeederPool only) --------------------------------------------------------------
@@ -114,10 +117,11 @@ class Player final : public audio::SinkListener {
     const std::uint64_t depth_;
     std::shared_ptr<Player> self_;  // keeps a playing player alive without its handle
 
-    mutable std::mutex mutex_;  // orders_, error_, next_generation_; never taken by the clock thread
+    mutable std::mutex mutex_;  // the next four; never taken by the clock thread
     std::vector<Order> orders_;
     std::uint32_t next_generation_ = 1;
     std::optional<Error> error_;
+    std::vector<audio::TrackError> track_errors_;
     std::atomic<int> open_orders_{0};  // given and not yet in the ring
 
     // Feeder only.

@@ -1,0 +1,203 @@
+"""Option types, and the groups of options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from voicecore import EncoderSettings, _validate
+from voicecore.cli.output import complain
+from voicecore.cli.sink_url import Target, parse_sink
+from voicecore.errors import InvalidArgument
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Number(click.ParamType):
+    """A finite number in a range; the message says both."""
+
+    def __init__(self, low: float, high: float, unit: str = "", name: str = "number") -> None:
+        self.name = name
+        self._bounds = (low, high, unit)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        low, high, unit = self._bounds
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            self.fail(f"got {value!r}, expected a number", param, ctx)
+        return _checked(self, lambda: _validate.number("", number, low, high, unit), param, ctx)
+
+
+class Whole(click.ParamType):
+    """An integer in a range; the message says both."""
+
+    def __init__(self, low: int, high: int, unit: str = "", name: str = "integer") -> None:
+        self.name = name
+        self._bounds = (low, high, unit)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        low, high, unit = self._bounds
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            self.fail(f"got {value!r}, expected an integer", param, ctx)
+        return _checked(self, lambda: _validate.whole("", number, low, high, unit), param, ctx)
+
+
+class SinkType(click.ParamType):
+    """SINK; for the receiving end too."""
+
+    name = "sink"
+
+    def __init__(self, *, listening: bool = False) -> None:
+        self._listening = listening
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Target:
+        if not isinstance(value, str):
+            target: Target = value
+            return target
+        return _checked(
+            self,
+            lambda: parse_sink(value, listening=self._listening, warn=complain),
+            param,
+            ctx,
+        )
+
+
+class HeaderType(click.ParamType):
+    """One HTTP header, `Name: value`."""
+
+    name = "name: value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, colon, text = str(value).partition(":")
+        if not colon or not name.strip() or any(c in str(value) for c in "\r\n\0"):
+            self.fail(f"got {value!r}, expected 'Name: value'", param, ctx)
+        return name.strip(), text.strip()
+
+
+_R = TypeVar("_R")
+
+
+def _checked(
+    kind: click.ParamType,
+    convert: Callable[[], _R],
+    param: click.Parameter | None,
+    ctx: click.Context | None,
+) -> _R:
+    try:
+        return convert()
+    except InvalidArgument as error:
+        kind.fail(str(error).removeprefix(": "), param, ctx)
+
+
+def seconds_type() -> Number:
+    """Seconds, not negative, at most a leap year."""
+    return Number(0.0, _validate.MAX_SECONDS, "seconds", name="seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class InputOptions:
+    """How a file or URL is opened."""
+
+    headers: tuple[tuple[str, str], ...]
+    playlists: bool
+    timeout: float
+
+    def for_open(self) -> dict[str, Any]:
+        """As keyword arguments of `Engine.open`."""
+        return {
+            "headers": dict(self.headers),
+            "playlists": self.playlists,
+            "timeout": self.timeout,
+        }
+
+
+def input_options(function: F) -> F:
+    """--header, --playlists, --timeout."""
+    for option in (
+        click.option(
+            "--timeout",
+            type=Number(0.001, 3600, "seconds", name="seconds"),
+            default=10.0,
+            show_default=True,
+            help="Give a network source up after this long without a byte.",
+        ),
+        click.option(
+            "--playlists",
+            is_flag=True,
+            help="Follow HLS playlists (refused otherwise: they name further addresses).",
+        ),
+        click.option(
+            "--header",
+            "headers",
+            type=HeaderType(),
+            multiple=True,
+            metavar="'NAME: VALUE'",
+            help="Send this header with every HTTP request. Repeatable.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def encoder_options(function: F) -> F:
+    """--bitrate, --complexity, --fec, --expected-loss, --no-passthrough."""
+    defaults = EncoderSettings()
+    for option in (
+        click.option(
+            "--no-passthrough",
+            is_flag=True,
+            help="Encode every frame, also where Opus packets could be copied as they are.",
+        ),
+        click.option(
+            "--expected-loss",
+            type=Number(0, 1, name="share"),
+            default=defaults.expected_loss,
+            show_default=True,
+            help="Share of packets expected to be lost, 0 to 1; matters with --fec.",
+        ),
+        click.option(
+            "--fec/--no-fec",
+            default=defaults.fec,
+            show_default=True,
+            help="In-band forward error correction; costs two to three times the CPU.",
+        ),
+        click.option(
+            "--complexity",
+            type=Whole(0, 10),
+            default=defaults.complexity,
+            show_default=True,
+            help="Opus complexity, 0 to 10: quality against CPU.",
+        ),
+        click.option(
+            "--bitrate",
+            type=Whole(1, 510, "kbit/s", name="kbit/s"),
+            default=defaults.bitrate_kbps,
+            show_default=True,
+            help="Opus bitrate in kbit/s, 1 to 510.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+volume_option = click.option(
+    "--volume",
+    type=Number(0, 4, name="gain"),
+    default=1.0,
+    show_default=True,
+    help="Linear gain, 0 (mute) to 4; 1 leaves the audio as it is.",
+)

@@ -1,0 +1,99 @@
+"""SIGINT and its relatives as something to wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self, TypeVar
+
+from voicecore.cli.exits import Interrupted
+
+_T = TypeVar("_T")
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopSignals:
+    """While entered, a signal no longer kills: it asks for the end.
+
+    The second one means now: the waiting in `guard` ends at once.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._first: asyncio.Future[int] = self._loop.create_future()
+        self._second: asyncio.Future[int] = self._loop.create_future()
+        self._extra: list[int] = []
+
+    def __enter__(self) -> Self:
+        for number in _ENDING:
+            self._loop.add_signal_handler(number, self._caught, int(number))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number in (*_ENDING, *self._extra):
+            self._loop.remove_signal_handler(number)
+
+    def also(self, number: signal.Signals, action: Callable[[], object]) -> None:
+        """Run `action` in the loop at another signal."""
+        self._extra.append(number)
+        self._loop.add_signal_handler(number, action)
+
+    @property
+    def caught(self) -> int | None:
+        """The signal that came first."""
+        return self._first.result() if self._first.done() else None
+
+    async def guard(self, work: Awaitable[_T]) -> _T:
+        """Await `work`; a signal cancels it.
+
+        Raises:
+            Interrupted: a signal came first.
+        """
+        return await self._race(work, self._first)
+
+    async def guard_end(self, work: Awaitable[_T]) -> _T:
+        """Await the orderly end that the first signal asked for; the second one cancels it.
+
+        Raises:
+            Interrupted: a second signal came first.
+        """
+        return await self._race(work, self._second)
+
+    async def wait(self) -> int:
+        """Wait for a signal."""
+        return await asyncio.shield(self._first)
+
+    async def _race(self, work: Awaitable[_T], stop: asyncio.Future[int]) -> _T:
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise Interrupted(stop.result())
+        finally:
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await task
+
+    def _caught(self, number: int) -> None:
+        if not self._first.done():
+            self._first.set_result(number)
+        elif not self._second.done():
+            self._second.set_result(number)
+
+
+def die_of(number: signal.Signals) -> None:
+    """End as if the signal had never been handled."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

@@ -1,0 +1,270 @@
+"""SINK as people type it: `ogg:PATH`, `null:`, `rtp://HOST:PORT?ssrc=N&mode=MODE&key-file=PATH`."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from voicecore.errors import InvalidArgument
+from voicecore.sinks import MODES, Mode, NullSink, OggSink, Sink, UdpSink
+
+GRAMMAR = "ogg:PATH, null: or rtp://HOST:PORT?ssrc=N&mode=MODE&key-file=PATH"
+KEY_BYTES = 32
+
+_PARAMETERS = ("ssrc", "mode", "key-file", "key")
+_DEFAULT_MODE: Mode = MODES[0]
+
+
+@dataclass(frozen=True, slots=True)
+class OggTarget:
+    """An Ogg Opus file."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"ogg:{self.path}"
+
+    def make(self) -> Sink:
+        """Create the file."""
+        return OggSink(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class NullTarget:
+    """Nowhere."""
+
+    def __str__(self) -> str:
+        return "null:"
+
+    def make(self) -> Sink:
+        """A sink that counts."""
+        return NullSink()
+
+
+@dataclass(frozen=True, slots=True)
+class RtpTarget:
+    """One end of an RTP stream."""
+
+    host: str
+    port: int
+    ssrc: int | None
+    mode: Mode
+    key: bytes = field(repr=False)
+    from_file: bool = False
+
+    def __str__(self) -> str:
+        """As typed, without the key: this goes into logs and statistics."""
+        ssrc = "" if self.ssrc is None else f"ssrc={self.ssrc}&"
+        return f"rtp://{self.address}?{ssrc}mode={self.mode}"
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT, with IPv6 in brackets."""
+        return join_address(self.host, self.port)
+
+    def make(self) -> Sink:
+        """Resolve the name (which can take seconds) and open a socket."""
+        nonce = fresh_nonce(time.time()) if self.from_file else 0
+        return UdpSink(
+            self.host, self.port, ssrc=self.ssrc, mode=self.mode, key=self.key, first_nonce=nonce
+        )
+
+
+Target = OggTarget | NullTarget | RtpTarget
+
+
+def join_address(host: str, port: int) -> str:
+    """HOST:PORT, with IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def fresh_nonce(now: float) -> int:
+    """A start for the nonce counter that no earlier run with the same key file has reached.
+
+    The counter must never repeat under one key, and a process does not know what the ones before
+    it have spent. A stream spends at most one nonce in 20 ms, so counting from the wall clock in
+    units of 20 ms keeps runs apart, as long as the clock is not set back; it wraps after 2.7 years.
+    """
+    return int(now * 50) % 2**32
+
+
+def parse_sink(
+    text: str,
+    *,
+    listening: bool = False,
+    warn: Callable[[str], object] | None = None,
+) -> Target:
+    """Understand a SINK.
+
+    Args:
+        text: as typed.
+        listening: for the receiving end, where port 0 lets the system choose.
+        warn: told about a key file that others can read.
+
+    Raises:
+        InvalidArgument: what is wrong with it, in one line.
+    """
+    scheme, colon, rest = text.partition(":")
+    if not colon:
+        raise InvalidArgument(f"got {text!r}, expected {GRAMMAR}")
+    match scheme.lower():
+        case "ogg":
+            if not rest or "\0" in rest:
+                raise InvalidArgument(f"got {text!r}, expected ogg:PATH with the path of a file")
+            return OggTarget(rest)
+        case "null":
+            if rest:
+                raise InvalidArgument(f"got {text!r}, expected null: with nothing after it")
+            return NullTarget()
+        case "rtp":
+            if not rest.startswith("//"):
+                raise InvalidArgument(f"got {_hidden(text)!r}, expected rtp://HOST:PORT?…")
+            return _parse_rtp(rest[2:], listening, warn)
+        case _:
+            raise InvalidArgument(f"unknown kind {scheme!r}, expected {GRAMMAR}")
+
+
+def _hidden(text: str) -> str:
+    """The text without its key: error messages end up in logs."""
+    return re.sub(r"(?i)(\bkey=)[^&]*", r"\1…", text)
+
+
+def _parse_rtp(
+    rest: str, listening: bool, warn: Callable[[str], object] | None
+) -> RtpTarget:
+    authority, _, query = rest.partition("?")
+    host, port = _parse_address(authority, listening)
+    given = _parse_query(query)
+    mode = _parse_mode(given.get("mode"))
+    ssrc = _parse_ssrc(given["ssrc"]) if "ssrc" in given else None
+    key = _parse_key(given, mode, warn)
+    return RtpTarget(host, port, ssrc, mode, key, from_file="key-file" in given)
+
+
+def _parse_address(authority: str, listening: bool) -> tuple[str, int]:
+    if "/" in authority or "@" in authority:
+        raise InvalidArgument(f"got {authority!r}, expected HOST:PORT and nothing else before '?'")
+    if authority.startswith("["):
+        host, bracket, rest = authority[1:].partition("]")
+        if not bracket or ":" not in host:
+            raise InvalidArgument(f"got {authority!r}, expected [IPv6 address]:PORT")
+        _, colon, port = rest.partition(":") if rest.startswith(":") else ("", "", "")
+        if rest and not colon:
+            raise InvalidArgument(f"got {authority!r}, expected [IPv6 address]:PORT")
+    else:
+        host, colon, port = authority.rpartition(":")
+        if ":" in host:
+            raise InvalidArgument(
+                f"got {authority!r}: put an IPv6 address in brackets, as in rtp://[::1]:5004"
+            )
+        if not colon:
+            host = authority
+    if not host:
+        raise InvalidArgument(f"the host is missing in {authority!r}, expected HOST:PORT")
+    if not port:
+        raise InvalidArgument(f"the port is missing in {authority!r}, expected HOST:PORT")
+    low = 0 if listening else 1
+    number = _decimal(port)
+    if number is None or not low <= number <= 65_535:
+        raise InvalidArgument(f"port: got {port!r}, expected {low} to 65535")
+    return host, number
+
+
+def _decimal(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+
+
+def _parse_query(query: str) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for part in query.split("&"):
+        if not part:
+            continue
+        name, equals, value = part.partition("=")
+        if name not in _PARAMETERS:
+            raise InvalidArgument(
+                f"unknown parameter {name!r}, expected one of {', '.join(_PARAMETERS)}"
+            )
+        if name in given:
+            raise InvalidArgument(f"{name} is given twice")
+        if not equals or not value:
+            raise InvalidArgument(f"{name} has no value, expected {name}=…")
+        given[name] = os.fsdecode(unquote_to_bytes(value))
+    return given
+
+
+def _parse_mode(text: str | None) -> Mode:
+    if text is None:
+        return _DEFAULT_MODE
+    for mode in MODES:
+        if mode == text:
+            return mode
+    raise InvalidArgument(f"mode: got {text!r}, expected one of {', '.join(MODES)}")
+
+
+def _parse_ssrc(text: str) -> int:
+    number = _decimal(text)
+    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}", text):
+        number = int(text, 16)
+    if number is None or number >= 2**32:
+        raise InvalidArgument(
+            f"ssrc: got {text!r}, expected 0 to {2**32 - 1}, or hexadecimal as 0x1f"
+        )
+    return number
+
+
+def _parse_key(
+    given: Mapping[str, str], mode: Mode, warn: Callable[[str], object] | None
+) -> bytes:
+    if "key" in given and "key-file" in given:
+        raise InvalidArgument("both key and key-file are given, expected one")
+    if mode == "none":
+        if "key" in given or "key-file" in given:
+            raise InvalidArgument("mode none takes no key")
+        return b""
+    if "key-file" in given:
+        return _read_key(Path(given["key-file"]).expanduser(), warn)
+    if "key" in given:
+        key = _from_hex(given["key"])
+        if key is None:
+            raise InvalidArgument(
+                f"key: got {len(given['key'])} characters, expected {2 * KEY_BYTES} hex digits"
+            )
+        return key
+    raise InvalidArgument(
+        f"mode {mode} needs a key: add key-file=PATH "
+        f"(make one with: (umask 077; head -c {KEY_BYTES} /dev/urandom > PATH)), or mode=none"
+    )
+
+
+def _from_hex(text: str) -> bytes | None:
+    if re.fullmatch(rf"[0-9a-fA-F]{{{2 * KEY_BYTES}}}", text):
+        return bytes.fromhex(text)
+    return None
+
+
+def _read_key(path: Path, warn: Callable[[str], object] | None) -> bytes:
+    """32 raw bytes, or 64 hex digits with white space around them."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(4096)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InvalidArgument(f"key-file {path}: {reason}") from None
+    if warn is not None and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+        warn(f"key-file {path} can be read by others; chmod 600 it")
+    if len(data) == KEY_BYTES:
+        return data
+    key = _from_hex(data.strip().decode("ascii", "replace"))
+    if key is None:
+        raise InvalidArgument(
+            f"key-file {path}: got {len(data)} bytes, expected {KEY_BYTES} bytes "
+            f"or {2 * KEY_BYTES} hex digits"
+        )
+    return key
