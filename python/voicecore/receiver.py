@@ -144,7 +144,7 @@ class Receiver:
             bytes(key),
             ssrc,
             os.fspath(ogg) if ogg is not None else "",
-            log,
+            1_000_000 if log else 0,
             idle,
             duration,
         )

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import threading
 import weakref
-from collections.abc import Buffer, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from voicecore import _bridge, _core, _validate
 from voicecore.errors import Closed, InvalidArgument
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
 SAMPLE_RATE = 48_000
 """Samples per second and channel of everything past the decoder."""

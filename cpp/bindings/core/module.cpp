@@ -9,7 +9,7 @@ PYBIND11_MODULE(_core, module) {
     bindings::bind_sources(module);
     bindings::bind_sinks(module);
     bindings::bind_playback(module);
-    // bindings::bind_receiver(module);
+    bindings::bind_receiver(module);
     bindings::bind_transcode(module);
     bindings::bind_doctor(module);
 }

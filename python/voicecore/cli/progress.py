@@ -69,7 +69,9 @@ class PlayPicture:
         if self.duration is None:
             return ProgressBar(total=None, width=width, pulse=True)
         return ProgressBar(
-            total=max(self.duration, 0.001), completed=min(self.position, self.duration), width=width
+            total=max(self.duration, 0.001),
+            completed=min(self.position, self.duration),
+            width=width,
         )
 
     def _extras(self, width: int) -> Text:
@@ -137,5 +139,7 @@ class StatusLine:
 
 def short_name(location: str) -> str:
     """A file or URL as the line shows it."""
-    name = location.rstrip("/").rsplit("/", 1)[-1] if "://" in location else os.path.basename(location)
+    name = (
+        location.rstrip("/").rsplit("/", 1)[-1] if "://" in location else os.path.basename(location)
+    )
     return one_line(name or location)

@@ -135,9 +135,7 @@ def _hidden(text: str) -> str:
     return re.sub(r"(?i)(\bkey=)[^&]*", r"\1…", text)
 
 
-def _parse_rtp(
-    rest: str, listening: bool, warn: Callable[[str], object] | None
-) -> RtpTarget:
+def _parse_rtp(rest: str, listening: bool, warn: Callable[[str], object] | None) -> RtpTarget:
     authority, _, query = rest.partition("?")
     host, port = _parse_address(authority, listening)
     given = _parse_query(query)
@@ -218,9 +216,7 @@ def _parse_ssrc(text: str) -> int:
     return number
 
 
-def _parse_key(
-    given: Mapping[str, str], mode: Mode, warn: Callable[[str], object] | None
-) -> bytes:
+def _parse_key(given: Mapping[str, str], mode: Mode, warn: Callable[[str], object] | None) -> bytes:
     if "key" in given and "key-file" in given:
         raise InvalidArgument("both key and key-file are given, expected one")
     if mode == "none":

@@ -83,7 +83,9 @@ def _sent(record: Mapping[str, Any], frames: int) -> str:
 def _timing(record: Mapping[str, Any]) -> str:
     late = record["lateness_ms"]
     verdict = "none late" if not record["late"] else f"{record['late']:,} more than 5 ms late"
-    skipped = "none skipped" if not record["skipped"] else f"{count(record['skipped'], 'tick')} skipped"
+    skipped = (
+        "none skipped" if not record["skipped"] else f"{count(record['skipped'], 'tick')} skipped"
+    )
     text = (
         f"Timing: half left within {milliseconds(late['p50'])} of their deadline, "
         f"99 % within {milliseconds(late['p99'])}, the latest {milliseconds(late['max'])}; "
@@ -114,7 +116,9 @@ def receive_summary(record: Mapping[str, Any]) -> list[str]:
     if not packets:
         if not record["datagrams"]:
             return ["Nothing arrived."]
-        return [f"{count(record['datagrams'], 'datagram')} arrived, none valid: {_rejected(record)}."]
+        return [
+            f"{count(record['datagrams'], 'datagram')} arrived, none valid: {_rejected(record)}."
+        ]
     lines = [
         f"Received {count(packets, 'packet')} in {record['duration_s']:.2f} s, "
         f"{record['silence_frames']:,} of them silence: "

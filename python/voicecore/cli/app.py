@@ -1,0 +1,100 @@
+"""The command group, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from voicecore import __version__
+from voicecore.cli.doctor import doctor
+from voicecore.cli.exits import Exit, Interrupted, exit_code, text_of
+from voicecore.cli.output import complain
+from voicecore.cli.play import play
+from voicecore.cli.probe import probe
+from voicecore.cli.receive import receive
+from voicecore.cli.transcode import transcode
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    invoke_without_command=True,
+    epilog="""\b
+Start here:
+  voicecore doctor                            is this machine fit?
+  voicecore probe song.mp3                    what is in a file
+  voicecore play song.mp3 --to ogg:out.ogg    play it, in real time
+  voicecore transcode song.mp3 out.ogg        convert it, at full speed
+
+\b
+Every command has its own --help with examples. Exit codes: 0 done, 1 internal
+error, 2 usage, 3 an input cannot be opened or decoded, 4 a sink failed, 130 and
+143 ended by SIGINT and SIGTERM. JSON output carries "schema": 1.
+VOICECORE_DEBUG=1 shows a traceback with every error.
+""",
+)
+@click.version_option(__version__, message="voicecore %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> int | None:
+    """Play audio natively: decode, Opus, a 20 ms frame clock, RTP and encryption."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        return Exit.USAGE
+    return None
+
+
+for _command in (probe, play, receive, transcode, doctor):
+    cli.add_command(_command)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; None takes the process's own.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        result = cli.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="voicecore",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has gone: nothing to say, and nobody to say it to.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.INTERNAL
+    except BaseException as error:
+        if isinstance(error, (SystemExit, GeneratorExit)):
+            raise
+        return _explain(error)
+    return int(result) if isinstance(result, int) else Exit.DONE
+
+
+def _explain(error: BaseException) -> int:
+    code = exit_code(error)
+    if os.environ.get("VOICECORE_DEBUG", "0") not in ("", "0"):
+        traceback.print_exception(error)
+    if isinstance(error, (Interrupted, KeyboardInterrupt, click.Abort)):
+        return code
+    text = text_of(error)
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        text = f"{text.rstrip('.')} (see {error.ctx.command_path} --help)"
+    elif code == Exit.INTERNAL:
+        text = f"internal error: {type(error).__name__}: {text} (VOICECORE_DEBUG=1 shows more)"
+    complain(text)
+    return code
+
+
+def main() -> NoReturn:
+    """The entry point."""
+    sys.exit(run())

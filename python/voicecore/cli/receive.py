@@ -1,0 +1,175 @@
+"""`voicecore receive`."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.text import Text
+
+from voicecore import Receiver
+from voicecore.cli import options as opt
+from voicecore.cli.exits import SIGNAL_BASE, Exit, Interrupted
+from voicecore.cli.output import ResultFile, print_json, stderr_is_terminal
+from voicecore.cli.progress import INTERVAL, StatusLine
+from voicecore.cli.signals import StopSignals
+from voicecore.cli.sink_url import NullTarget, OggTarget, RtpTarget, Target, join_address
+from voicecore.cli.words import clock_time, milliseconds, receive_summary
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveOptions:
+    """The command line, understood."""
+
+    source: RtpTarget
+    ogg: str | None
+    json: bool
+    log: ResultFile | None
+    idle: float | None
+    duration: float | None
+    quiet: bool
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  voicecore receive 'rtp://127.0.0.1:5004?key-file=key' --to ogg:heard.ogg
+  voicecore receive 'rtp://[::]:5004?mode=none' --json --idle 2
+
+\b
+Exit codes: 0 ended by --idle or --duration, 2 usage, 4 the port is in use or
+the file cannot be written, 130 and 143 ended by SIGINT and SIGTERM with the
+file finished and the result printed.
+"""
+)
+@click.argument("source", metavar="rtp://HOST:PORT?...", type=opt.SinkType(listening=True))
+@click.option(
+    "--to",
+    "sink",
+    type=opt.SinkType(),
+    metavar="ogg:PATH",
+    help="Record what arrives; an existing file is replaced. Or null:, the default.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON instead of words.")
+@click.option(
+    "--log",
+    metavar="FILE.csv",
+    help="Write a line for each packet: the kernel's receive time in ns since 1970, "
+    "sequence number, RTP time stamp, bytes of Opus.",
+)
+@click.option(
+    "--idle",
+    type=opt.Number(0.02, 86_400, "seconds", name="seconds"),
+    help="End this long after the last packet.  [default: wait on]",
+)
+@click.option(
+    "--duration",
+    type=opt.Number(0.02, 366 * 24 * 3600.0, "seconds", name="seconds"),
+    help="End after this long.  [default: no limit]",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress line and no words; errors only.")
+def receive(
+    source: Target,
+    sink: Target | None,
+    as_json: bool,
+    log: str | None,
+    idle: float | None,
+    duration: float | None,
+    quiet: bool,
+) -> int:
+    """Receive one RTP stream: decrypt, check, measure, record.
+
+    HOST is the local address to listen on, port 0 a free one. The parameters are those of
+    `voicecore play`; without ssrc the first stream that comes is taken. Prints "listening on
+    HOST:PORT" to stderr when it is ready. Runs until a signal, --idle or --duration ends it.
+    """
+    if not isinstance(source, RtpTarget):
+        raise click.UsageError(f"cannot receive from {source}, expected rtp://HOST:PORT?…")
+    if isinstance(sink, RtpTarget):
+        raise click.UsageError(f"--to: cannot record to {sink}, expected ogg:PATH")
+    chosen = ReceiveOptions(
+        source=source,
+        ogg=sink.path if isinstance(sink, OggTarget) else None,
+        json=as_json,
+        log=ResultFile("--log", log) if log is not None else None,
+        idle=idle,
+        duration=duration,
+        quiet=quiet,
+    )
+    assert sink is None or isinstance(sink, (OggTarget, NullTarget))
+    return asyncio.run(_receive(chosen))
+
+
+async def _receive(options: ReceiveOptions) -> int:
+    source = options.source
+    with StopSignals() as signals:
+
+        def make() -> Receiver:
+            return Receiver(
+                source.host,
+                source.port,
+                mode=source.mode,
+                key=source.key,
+                ssrc=source.ssrc,
+                ogg=options.ogg,
+                log=options.log is not None,
+                idle=options.idle,
+                duration=options.duration,
+            )
+
+        receiver = await signals.guard(asyncio.get_running_loop().run_in_executor(None, make))
+        if not options.quiet:
+            address = join_address(source.host, receiver.port)
+            click.echo(f"listening on {address} ({source.mode})", err=True)
+        with StatusLine(wanted=not options.quiet and stderr_is_terminal()) as line:
+            painter = asyncio.create_task(_paint(line, receiver)) if line.shown else None
+            try:
+                await signals.guard(receiver.wait())
+            except Interrupted:
+                await signals.guard_end(receiver.aclose())
+            finally:
+                if painter is not None:
+                    painter.cancel()
+                    await asyncio.wait([painter])
+        _report(options, receiver)
+        return Exit.DONE if signals.caught is None else SIGNAL_BASE + signals.caught
+
+
+def _report(options: ReceiveOptions, receiver: Receiver) -> None:
+    if options.log is not None:
+        options.log.write(_csv(receiver))
+    record: dict[str, Any] = {
+        "source": str(options.source),
+        "port": receiver.port,
+        "ogg": options.ogg,
+        **receiver.statistics().as_dict(),
+    }
+    if options.json:
+        print_json("receive", record)
+    elif not options.quiet:
+        for text in receive_summary(record):
+            click.echo(text)
+
+
+def _csv(receiver: Receiver) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("time_ns", "sequence", "timestamp", "size"))
+    writer.writerows((a.time_ns, a.sequence, a.timestamp, a.size) for a in receiver.arrivals())
+    return text.getvalue().encode()
+
+
+async def _paint(line: StatusLine, receiver: Receiver) -> None:
+    while True:
+        now = receiver.statistics()
+        if now.packets:
+            text = Text(no_wrap=True, overflow="ellipsis")
+            text.append("● ", style="red")
+            text.append(f"{clock_time(now.duration_s)}  {now.packets:,} packets")
+            text.append(f"  {now.lost:,} lost  gap p99 {milliseconds(now.gap_ms.p99)}", style="dim")
+            line.show(text)
+        await asyncio.sleep(INTERVAL)
