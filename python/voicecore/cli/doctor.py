@@ -29,6 +29,7 @@ BAD_SLEEP_MS = 5.0
 
 
 @click.command(
+    short_help="Check this machine.",
     epilog="""\b
 Examples:
   voicecore doctor
@@ -37,7 +38,7 @@ Examples:
 \b
 Takes about three seconds. Exit code 0 also when problems are found: they are
 listed at the end, and under "problems" in the JSON.
-"""
+""",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words.")
 def doctor(as_json: bool) -> int:
@@ -278,12 +279,13 @@ def _wrapped(text: str, mark: str) -> str:
 def _sqlite_words(sqlite: dict[str, Any]) -> list[str]:
     if sqlite["same_copy"]:
         return [
-            f"One copy, {sqlite['voicecore']}, shared with Python's sqlite3. Both may open the same "
-            "database: SQLite's locks only hold within one copy of the library."
+            f"One copy, {sqlite['voicecore']}, shared with Python's sqlite3. Both may open the "
+            "same database: SQLite's locks only hold within one copy of the library."
         ]
     return [
         f"Two copies: Python's sqlite3 has {sqlite['python']}, voicecore {sqlite['voicecore']}. Do "
-        "not open one database with both in this process: closing it in one drops the other's locks."
+        "not open one database with both in this process: closing it in one drops the "
+        "other's locks."
     ]
 
 
@@ -322,7 +324,7 @@ def _loopback_words(loopback: dict[str, Any]) -> list[str]:
         return [f"Failed: {loopback['error']}"]
     return [
         f"One second of tone, encrypted, over UDP to this machine: {loopback['received']} of "
-        f"{loopback['sent']} packets arrived, {loopback['lost']} lost. 99 % of the gaps were at most "
-        f"{loopback['gap_p99_ms']:.2f} ms (20 is perfect), 99 % left at most "
+        f"{loopback['sent']} packets arrived, {loopback['lost']} lost. 99 % of the gaps "
+        f"were at most {loopback['gap_p99_ms']:.2f} ms (20 is perfect), 99 % left at most "
         f"{loopback['lateness_p99_ms']:.2f} ms late."
     ]

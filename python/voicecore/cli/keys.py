@@ -69,7 +69,7 @@ class KeyDecoder:
             self._sequence = None
             return _PLAIN.get(char)
         if len(self._sequence) > 0 and "\x40" <= char <= "\x7e":
-            # The last byte of a control sequence (ECMA-48); a modifier before it makes no difference.
+            # The last byte of a control sequence (ECMA-48); modifiers make no difference.
             self._sequence = None
             return _ARROWS.get(char)
         self._sequence = (self._sequence + char)[-16:]

@@ -26,7 +26,7 @@ def json_bytes(command: str, record: Mapping[str, Any]) -> bytes:
     """The record as JSON text with `schema`, `command` and `version` first."""
     whole = {"schema": SCHEMA, "command": command, "version": __version__, **record}
     text = json.dumps(_plain(whole), indent=2, ensure_ascii=False, allow_nan=False)
-    # A file name that is not UTF-8 holds lone surrogates; as backslashed escapes they are valid JSON.
+    # A file name that is not UTF-8 holds lone surrogates; backslashed they are valid JSON.
     return (text + "\n").encode("utf-8", "backslashreplace")
 
 

@@ -57,6 +57,7 @@ class PlayOptions:
 
 
 @click.command(
+    short_help="Play files or URLs in real time.",
     epilog="""\b
 Examples:
   voicecore play song.mp3 --to ogg:out.ogg
@@ -73,7 +74,7 @@ Exit codes: 0 done, 1 internal error, 2 usage, 3 a file cannot be opened or
 decoded, 4 the sink failed, 130 and 143 ended by SIGINT and SIGTERM. However it
 ends, the peer gets five silence frames, the Ogg file is finished and the
 statistics are written.
-"""
+""",
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option(
@@ -82,7 +83,7 @@ statistics are written.
     type=opt.SinkType(),
     required=True,
     metavar="SINK",
-    help="ogg:PATH, null: or rtp://HOST:PORT?ssrc=N&mode=MODE&key-file=PATH; see below.",
+    help="Where to: ogg:PATH, null: or rtp://HOST:PORT?…; see above.",
 )
 @opt.volume_option
 @click.option(
@@ -106,7 +107,7 @@ statistics are written.
 )
 @click.option(
     "--loop",
-    type=opt.Whole(0, 1_000_000_000, name="plays"),
+    type=opt.Whole(0, 1_000_000_000, name="n"),
     default=1,
     show_default=True,
     help="How often everything is played in all; 0 is without end.",
@@ -118,8 +119,8 @@ statistics are written.
 @click.option(
     "--virtual",
     is_flag=True,
-    help="On a virtual clock: the same packets as fast as the CPU allows, the same bytes each time. "
-    "Not for rtp.",
+    help="On a virtual clock: the same packets as fast as the CPU allows, the same bytes each "
+    "time. Not for rtp.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress line and no summary; errors only.")
 @opt.input_options
@@ -145,8 +146,8 @@ def play(
 ) -> int:
     """Play files or URLs in real time, in order.
 
-    FILE is a path or an http(s) URL; - is standard input. The first 64 are opened before anything is
-    sent, and playing does not begin when one of them cannot be.
+    FILE is a path or an http(s) URL; - is standard input. The first 64 are opened before anything
+    is sent, and playing does not begin when one of them cannot be.
 
     \b
     SINK is one of

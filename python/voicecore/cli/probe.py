@@ -18,6 +18,7 @@ from voicecore.errors import VoicecoreError
 
 
 @click.command(
+    short_help="Say what is in a file or URL.",
     epilog="""\b
 Examples:
   voicecore probe song.mp3
@@ -25,7 +26,7 @@ Examples:
 
 \b
 Exit codes: 0 done, 2 usage, 3 it cannot be opened or decoded.
-"""
+""",
 )
 @click.argument("location", metavar="FILE|URL")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words.")

@@ -35,6 +35,7 @@ class ReceiveOptions:
 
 
 @click.command(
+    short_help="Receive and record an RTP stream.",
     epilog="""\b
 Examples:
   voicecore receive 'rtp://127.0.0.1:5004?key-file=key' --to ogg:heard.ogg
@@ -44,7 +45,7 @@ Examples:
 Exit codes: 0 ended by --idle or --duration, 2 usage, 4 the port is in use or
 the file cannot be written, 130 and 143 ended by SIGINT and SIGTERM with the
 file finished and the result printed.
-"""
+""",
 )
 @click.argument("source", metavar="rtp://HOST:PORT?...", type=opt.SinkType(listening=True))
 @click.option(

@@ -162,7 +162,7 @@ def _parse_address(authority: str, listening: bool) -> tuple[str, int]:
                 f"got {authority!r}: put an IPv6 address in brackets, as in rtp://[::1]:5004"
             )
         if not colon:
-            host = authority
+            host, port = authority, ""
     if not host:
         raise InvalidArgument(f"the host is missing in {authority!r}, expected HOST:PORT")
     if not port:

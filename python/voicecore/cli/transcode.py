@@ -25,6 +25,7 @@ from voicecore.errors import VoicecoreError
 
 
 @click.command(
+    short_help="Convert to Ogg Opus at full speed.",
     epilog="""\b
 Examples:
   voicecore transcode song.mp3 song.ogg
@@ -34,7 +35,7 @@ Examples:
 Exit codes: 0 done, 1 internal error, 2 usage, 3 an input cannot be opened or
 decoded, 4 the file cannot be written, 130 and 143 ended by SIGINT and SIGTERM
 with a valid file of what was done.
-"""
+""",
 )
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.argument("output", metavar="OUT.ogg")
