@@ -1,6 +1,7 @@
 // What `voicecore doctor` asks, and the loading of libraries without the GIL.
 #include <dlfcn.h>
 #include <opus/opus.h>
+#include <pybind11/stl.h>
 #include <sodium.h>
 #include <sys/prctl.h>
 #include <time.h>
