@@ -9,16 +9,12 @@
 #include <optional>
 #include <vector>
 
-#include "voicecore/audio/media_source.hpp"
+#include "voicecore/audio/packet_source.hpp"
 #include "voicecore/base/result.hpp"
 
 namespace voicecore::pipeline {
 
-// Why a track ended before its end.
-struct TrackError {
-    std::uint32_t track = 0;  // as in PlayablePacket
-    Error error;
-};
+using audio::TrackError;
 
 // A play is one track played once: 0, 1, 2, ... also when the list goes round.
 // append(), close(), set_loops(), set_ready_hook(), take_errors(): any thread. The rest: the

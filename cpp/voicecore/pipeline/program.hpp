@@ -42,7 +42,7 @@ class Program final : public audio::PacketSource {
     void append(std::unique_ptr<audio::MediaSource> track);
     void close_playlist() noexcept;
     void set_loops(std::uint32_t loops) noexcept;
-    [[nodiscard]] std::vector<TrackError> take_track_errors();
+    [[nodiscard]] std::vector<TrackError> take_track_errors() override;
 
     [[nodiscard]] audio::ReadStatus next(audio::PlayablePacket& packet) noexcept override;
     std::uint64_t set_gain(Gain gain, std::uint64_t index) noexcept override;
