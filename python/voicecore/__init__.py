@@ -14,6 +14,8 @@ if not _sys.platform.startswith("linux"):
         "On other systems use it in a Linux container or virtual machine."
     )
 
+from typing import TYPE_CHECKING
+
 from voicecore._core import __version__
 from voicecore.engine import Engine, Event, ManualClock, Player, PlayerState
 from voicecore.errors import (
@@ -39,12 +41,39 @@ from voicecore.errors import (
     UnsupportedMedia,
     VoicecoreError,
 )
-from voicecore.receiver import Arrival, ArrivalTimes, Receiver, ReceiverStatistics
 from voicecore.settings import EncoderSettings
 from voicecore.sinks import MemorySink, NullSink, OggSink, ReceivedPacket, Sink, UdpSink
 from voicecore.sources import OpusSource, PcmSource, Source, SourceInfo, ToneSource
-from voicecore.statistics import EngineStatistics, Lateness, PlayerStatistics, Underruns
-from voicecore.transcode import TranscodeResult, transcode
+
+if TYPE_CHECKING:
+    from voicecore.receiver import Arrival, ArrivalTimes, Receiver, ReceiverStatistics
+    from voicecore.statistics import EngineStatistics, Lateness, PlayerStatistics, Underruns
+    from voicecore.transcoding import TranscodeResult, transcode
+
+# What a bot does not need to start playing is loaded when it is first named.
+_LAZY = {
+    "Arrival": "receiver",
+    "ArrivalTimes": "receiver",
+    "EngineStatistics": "statistics",
+    "Lateness": "statistics",
+    "PlayerStatistics": "statistics",
+    "Receiver": "receiver",
+    "ReceiverStatistics": "receiver",
+    "TranscodeResult": "transcoding",
+    "Underruns": "statistics",
+    "transcode": "transcoding",
+}
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name not in _LAZY:
+        raise AttributeError(f"module 'voicecore' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"voicecore.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
 
 __all__ = [
     "AccessRefused",

@@ -15,14 +15,16 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from voicecore import _bridge, _core, _validate
 from voicecore.errors import Closed, InvalidArgument, NotSeekable, VoicecoreError, from_native
 from voicecore.settings import EncoderSettings
 from voicecore.sinks import Sink
 from voicecore.sources import SAMPLE_RATE, Readable, Source, _stop_pumps, _stream_input
-from voicecore.statistics import EngineStatistics, Lateness, PlayerStatistics, Underruns
+
+if TYPE_CHECKING:
+    from voicecore.statistics import EngineStatistics, PlayerStatistics
 
 _UNDERRUN_CAUSES = (
     "source_slow",
@@ -382,6 +384,8 @@ class Engine:
         """
         if self._native is None:
             raise Closed("the engine has not been entered yet")
+        from voicecore.statistics import EngineStatistics, Lateness
+
         raw = self._native.report()
         raw["lateness_ms"] = Lateness.from_native(raw["lateness_ms"])
         return EngineStatistics(**raw)
@@ -549,6 +553,8 @@ class Player:
 
     def statistics(self) -> PlayerStatistics:
         """What was measured so far, or at the end. A few microseconds; from any thread."""
+        from voicecore.statistics import Lateness, PlayerStatistics, Underruns
+
         raw = self._handle.statistics()
         raw["lateness_ms"] = Lateness.from_native(raw["lateness_ms"])
         raw["underruns"] = Underruns(**dict(zip(_UNDERRUN_CAUSES, raw["underruns"], strict=True)))

@@ -1,0 +1,86 @@
+"""Every test ends with no native thread, file descriptor or task of ours left."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+ROOT = Path(__file__).resolve().parent.parent
+MUSIC = ROOT / "examples" / "audio" / "palace.mp3"
+
+
+def native_threads() -> list[str]:
+    """Names of this process's threads that voicecore started."""
+    names = []
+    for task in os.listdir("/proc/self/task"):
+        try:
+            name = Path(f"/proc/self/task/{task}/comm").read_text().strip()
+        except OSError:
+            continue
+        if name.startswith("vc-"):
+            names.append(name)
+    return names
+
+
+def open_fds() -> dict[str, str]:
+    """This process's descriptors and what they are."""
+    fds = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            fds[fd] = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue
+    return fds
+
+
+async def _nothing() -> None:
+    pass
+
+
+# libuv opens a signal pipe for the whole process on first use and keeps it.
+uvloop.run(_nothing())
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaks a native thread or a descriptor."""
+    before = set(open_fds().items())
+    yield
+    deadline = time.monotonic() + 3.0
+    while True:
+        gc.collect()
+        threads = native_threads()
+        new = {fd: what for fd, what in open_fds().items() if (fd, what) not in before}
+        if (not threads and not new) or time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    if request.node.get_closest_marker("leaves_blocked_threads") is None:
+        assert not threads, f"native threads left: {threads}"
+    assert not new, f"descriptors left: {new}"
+
+
+Runner = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture
+def run() -> Runner:
+    """Run a coroutine on a fresh event loop, in debug mode."""
+
+    def runner(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(coroutine)
+
+    return runner
+
+
+@pytest.fixture
+def music() -> Path:
+    """24 seconds of music, mp3."""
+    return MUSIC

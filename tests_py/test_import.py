@@ -1,0 +1,66 @@
+"""`import voicecore` is cheap and quiet."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def in_fresh_interpreter(code: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_importing_maps_no_ffmpeg_starts_no_thread_and_needs_no_discord() -> None:
+    output = in_fresh_interpreter(
+        "import sys, os, json, threading\n"
+        "sys.modules['discord'] = None  # importing it would raise\n"
+        "sys.modules['click'] = None\n"
+        "sys.modules['rich'] = None\n"
+        "import voicecore\n"
+        "maps = open('/proc/self/maps').read()\n"
+        "print(json.dumps({\n"
+        "  'ffmpeg': [n for n in ('libavformat', 'libavcodec', 'libavutil', 'libswresample')\n"
+        "             if n in maps],\n"
+        "  'core': '_core' in maps,\n"
+        "  'native': len(os.listdir('/proc/self/task')),\n"
+        "  'python': threading.active_count()}))"
+    )
+    found = json.loads(output)
+    assert found == {"ffmpeg": [], "core": True, "native": 1, "python": 1}
+
+
+@pytest.mark.slow
+def test_importing_costs_at_most_ten_milliseconds_beyond_the_standard_library() -> None:
+    # The standard library first, with everything of it that voicecore brings in; then the rest. The
+    # best of several runs: noise of the machine only ever adds.
+    stdlib = in_fresh_interpreter(
+        "import sys; before = set(sys.modules); import voicecore\n"
+        "print(','.join(m for m in sorted(set(sys.modules) - before)\n"
+        "    if m.split('.')[0] in sys.stdlib_module_names and not m.startswith('_')))"
+    ).strip()
+    code = (
+        f"import {stdlib}\n"
+        "import time; t = time.perf_counter(); import voicecore; print(time.perf_counter() - t)"
+    )
+    cost = min(float(in_fresh_interpreter(code)) for _ in range(7))
+    assert cost <= 0.010, f"{cost * 1000:.1f} ms"
+
+
+def test_other_systems_get_one_clear_error() -> None:
+    output = in_fresh_interpreter(
+        "import sys\n"
+        "sys.platform = 'win32'\n"
+        "try:\n"
+        "    import voicecore\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+    )
+    assert "runs on Linux" in output
+    assert "win32" in output

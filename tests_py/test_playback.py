@@ -1,0 +1,307 @@
+"""Playing, in virtual time and in real time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from conftest import Runner
+
+import voicecore
+from voicecore import EncoderSettings, Engine, ManualClock, MemorySink, NullSink, ToneSource
+
+SILENCE = b"\xf8\xff\xfe"
+FAST = EncoderSettings(complexity=0)
+
+
+@asynccontextmanager
+async def virtual() -> AsyncIterator[tuple[Engine, ManualClock]]:
+    clock = ManualClock()
+    async with Engine(clock=clock) as engine:
+        yield engine, clock
+
+
+def test_a_tone_is_played_whole_and_followed_by_five_silence_frames(run: Runner) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            sink = MemorySink()
+            player = engine.play(ToneSource(440, 1.0), sink)
+            await clock.advance(2.0)
+            await player.wait_finished()
+            packets = sink.take()
+            assert [p.silence for p in packets] == [False] * 51 + [True] * 5
+            assert all(p.opus == SILENCE for p in packets if p.silence)
+            assert sum(p.media_samples for p in packets if not p.silence) == 48_000
+            assert [p.tick for p in packets] == list(range(56))
+            assert player.state is voicecore.PlayerState.FINISHED
+
+    run(main())
+
+
+def test_virtual_time_gives_the_same_bytes_run_after_run(run: Runner) -> None:
+    async def show() -> list[bytes]:
+        async with virtual() as (engine, clock):
+            sink = MemorySink()
+            player = engine.play([ToneSource(300, 2.0), ToneSource(500, 3.0)], sink, encoder=FAST)
+            await clock.advance(0.5)
+            player.set_volume(0.3)
+            await clock.advance(1.0)
+            player.pause()
+            await clock.advance(1.0)
+            player.resume()
+            player.seek(0.25)
+            await clock.advance(0.5)
+            player.skip()
+            await clock.advance(10.0)
+            await player.wait_finished()
+            return [p.opus for p in sink.take()]
+
+    first = run(show())
+    assert len(first) > 100
+    for _ in range(3):
+        assert run(show()) == first
+
+
+def test_a_three_minute_show_takes_well_under_a_second_of_real_time(run: Runner) -> None:
+    async def main() -> float:
+        async with virtual() as (engine, clock):
+            sink = NullSink()
+            player = engine.play(ToneSource(440, 180.0), sink, encoder=FAST)
+            begin = asyncio.get_running_loop().time()
+            await clock.advance(181.0)
+            await player.wait_finished()
+            assert player.statistics().frames_sent == 9_001
+            return asyncio.get_running_loop().time() - begin
+
+    assert min(run(main()) for _ in range(3)) < 1.0
+
+
+def test_statistics_account_for_every_tick(run: Runner) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            sink = MemorySink()
+            player = engine.play(ToneSource(440), sink, encoder=FAST, duration=1.0)
+            await clock.advance(0.3)
+            player.pause()
+            await clock.advance(0.3)
+            player.resume()
+            await clock.advance(5.0)
+            await player.wait_finished()
+            stats = player.statistics()
+            assert stats.ticks == 50 + 5
+            assert stats.skipped == 0
+            assert stats.silence_frames == 10
+            assert stats.lateness_ms.max == 0.0
+            assert stats.underruns.total == 0
+            assert stats.first_frame_ms is not None
+            assert len(sink.take()) == stats.frames_sent + stats.silence_frames
+
+    run(main())
+
+
+def test_pausing_holds_the_position_and_resuming_goes_on_there(run: Runner) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            player = engine.play(ToneSource(440, 10.0), NullSink(), encoder=FAST)
+            await clock.advance(1.0)
+            player.pause()
+            await clock.advance(0.02)
+            held = player.position
+            await clock.advance(5.0)
+            assert player.position == held
+            assert player.is_paused()
+            player.resume()
+            await clock.advance(0.02)
+            assert player.position == pytest.approx(held + 0.02)
+            assert player.is_playing()
+
+    run(main())
+
+
+def test_seeking_moves_the_position_to_the_frame(run: Runner) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            player = engine.play(ToneSource(440, 60.0), NullSink(), encoder=FAST)
+            await clock.advance(0.5)
+            player.seek(30.0)
+            await clock.advance(0.1)
+            assert 30.0 <= player.position <= 30.1
+            player.seek(3.0)
+            await clock.advance(0.1)
+            assert 3.0 <= player.position <= 3.1
+
+    run(main())
+
+
+def test_events_tell_the_story_in_order(run: Runner) -> None:
+    async def main() -> list[tuple[str, str, int | None]]:
+        async with virtual() as (engine, clock):
+            player = engine.play([ToneSource(440, 0.2), ToneSource(550, 0.2)], NullSink())
+            story: list[tuple[str, str, int | None]] = []
+
+            async def listen() -> None:
+                async for event in player.events():
+                    story.append((event.kind, event.detail, event.track))
+
+            listener = asyncio.create_task(listen())
+            await asyncio.sleep(0)
+            await clock.advance(0.1)
+            player.pause()
+            await clock.advance(0.2)
+            player.resume()
+            await clock.advance(5.0)
+            await asyncio.wait_for(listener, 5)
+            return story
+
+    assert run(main()) == [
+        ("started", "", None),
+        ("track_started", "", 0),
+        ("paused", "", None),
+        ("resumed", "", None),
+        ("track_started", "", 1),
+        ("finished", "ended", None),
+    ]
+
+
+def test_several_tasks_wait_and_cancelling_one_leaves_the_others(run: Runner) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            player = engine.play(ToneSource(440, 0.5), NullSink())
+            waiters = [asyncio.create_task(player.wait_finished()) for _ in range(5)]
+            await asyncio.sleep(0)
+            waiters[0].cancel()
+            await clock.advance(2.0)
+            results = await asyncio.gather(*waiters, return_exceptions=True)
+            assert isinstance(results[0], asyncio.CancelledError)
+            assert results[1:] == [None] * 4
+
+    run(main())
+
+
+def test_a_source_can_be_played_once(run: Runner) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, _clock):
+            source = ToneSource(440, 1.0)
+            fresh = ToneSource(550, 1.0)
+            engine.play(source, NullSink())
+            with pytest.raises(voicecore.SourceInUse, match="given to a player"):
+                engine.play(source, NullSink())
+            with pytest.raises(voicecore.SourceInUse):
+                engine.play([fresh, source], NullSink())
+            engine.play(fresh, NullSink())  # was not consumed by the call that failed
+
+    run(main())
+
+
+def test_a_sink_serves_one_player_at_a_time_and_several_in_turn(run: Runner) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            sink = MemorySink()
+            first = engine.play(ToneSource(440, 0.1), sink)
+            with pytest.raises(voicecore.SourceInUse):
+                engine.play(ToneSource(550, 0.1), sink)
+            await clock.advance(1.0)
+            await first.wait_finished()
+            second = engine.play(ToneSource(550, 0.1), sink)
+            await clock.advance(1.0)
+            await second.wait_finished()
+            assert len(sink.take()) == 2 * (6 + 5)
+
+    run(main())
+
+
+def test_a_playlist_can_grow_while_it_plays(run: Runner) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            player = engine.play([], NullSink(), keep_open=True)
+            await clock.advance(1.0)
+            assert player.state is voicecore.PlayerState.PRIMING
+            player.append(ToneSource(440, 0.5))
+            await clock.advance(2.0)
+            assert not player.finished
+            player.append(ToneSource(550, 0.5))
+            player.close_playlist()
+            await clock.advance(2.0)
+            await player.wait_finished()
+            assert player.track == 1
+            with pytest.raises(voicecore.Closed):
+                player.append(ToneSource(440, 0.5))
+
+    run(main())
+
+
+def test_looping_plays_the_whole_so_many_times(run: Runner) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            sink = MemorySink()
+            player = engine.play(ToneSource(440, 0.5), sink, loop=3)
+            await clock.advance(5.0)
+            await player.wait_finished()
+            media = sum(p.media_samples for p in sink.take() if not p.silence)
+            assert media == 3 * 24_000
+
+    run(main())
+
+
+def test_after_is_called_once_with_none(run: Runner) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            calls: list[BaseException | None] = []
+            player = engine.play(ToneSource(440, 0.1), NullSink(), after=calls.append)
+            await clock.advance(1.0)
+            await player.wait_finished()
+            await asyncio.sleep(0)
+            assert calls == [None]
+
+    run(main())
+
+
+@pytest.mark.parametrize("volume", [math.nan, -0.1, 4.1, 1e9, math.inf])
+def test_a_volume_out_of_range_says_what_was_expected(run: Runner, volume: float) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, _clock):
+            with pytest.raises(voicecore.InvalidArgument, match="0 to 4"):
+                engine.play(ToneSource(440, 0.1), NullSink(), volume=volume)
+            player = engine.play(ToneSource(440, 0.1), NullSink())
+            with pytest.raises(ValueError, match="0 to 4"):
+                player.set_volume(volume)
+            with pytest.raises(voicecore.InvalidArgument):
+                player.seek(-1.0)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bitrate_kbps": 0},
+        {"bitrate_kbps": 511},
+        {"complexity": 11},
+        {"expected_loss": 1.1},
+        {"application": "music"},
+        {"rate_control": "abr"},
+    ],
+)
+def test_encoder_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(voicecore.InvalidArgument, match=next(iter(wrong))):
+        EncoderSettings(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_in_real_time_playing_takes_as_long_as_the_media(run: Runner) -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            sink = MemorySink()
+            loop = asyncio.get_running_loop()
+            begin = loop.time()
+            player = engine.play(ToneSource(440, 0.5), sink)
+            await player.wait_finished()
+            # 26 frames (the last one flushes the encoder) and five of silence, the first one at 0.
+            assert 0.55 <= loop.time() - begin
+            stats = player.statistics()
+            assert stats.ticks == stats.frames_sent + stats.silence_frames + stats.skipped
+
+    run(main())
