@@ -1,0 +1,66 @@
+// Everything that has a real container, through libavformat: mp4, Matroska and WebM, WAV, AIFF, FLAC, ...
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "voicecore/codec/avio_bridge.hpp"
+#include "voicecore/codec/demuxer.hpp"
+
+namespace voicecore::codec {
+
+// Opens what a playlist refers to. Null: nothing may be opened.
+using NestedOpen = std::function<Result<std::shared_ptr<audio::ByteInput>>(const std::string& url)>;
+
+// Not thread-safe.
+class ContainerDemuxer final : public Demuxer {
+    struct Key {};  // only open() makes one
+
+  public:
+    // `format` was found by probing. `name` is for messages, and the base of a playlist's relative
+    // addresses.
+    static Result<std::unique_ptr<ContainerDemuxer>> open(ByteReader reader,
+                                                          const AVInputFormat& format,
+                                                          std::string name, NestedOpen nested);
+    explicit ContainerDemuxer(Key) {}
+    ~ContainerDemuxer() override;
+
+    [[nodiscard]] const StreamFacts& facts() const noexcept override { return facts_; }
+    [[nodiscard]] DemuxStatus next(Packet& packet) override;
+    [[nodiscard]] Status seek(Samples position) override;
+    [[nodiscard]] Error error() const override { return error_; }
+
+  private:
+    static int on_open(AVFormatContext* context, AVIOContext** io, const char* url, int flags,
+                       AVDictionary** options) noexcept;
+    static int on_close(AVFormatContext* context, AVIOContext* io) noexcept;
+    [[nodiscard]] Status open_container(const AVInputFormat& format);
+    [[nodiscard]] Status pick_stream();
+    [[nodiscard]] Status read_origin();
+    void fill_facts();
+    [[nodiscard]] Result<SegmentPtr> make_segment(std::span<const std::uint8_t> new_extradata) const;
+    [[nodiscard]] DemuxStatus read_packet();
+    [[nodiscard]] std::int64_t to_ticks(std::int64_t stamp) const noexcept;
+    [[nodiscard]] Status describe(int code) const;
+
+    std::string name_;
+    NestedOpen nested_;
+    std::optional<Error> nested_failure_;
+    std::vector<std::unique_ptr<AvioBridge>> nested_bridges_;
+    std::unique_ptr<AvioBridge> bridge_;
+    FormatContextPtr context_;  // declared last: closes before what it reads from
+    PacketPtr packet_;
+    const AVStream* stream_ = nullptr;
+    StreamFacts facts_;
+    SegmentPtr segment_;
+    std::int64_t first_stamp_ = 0;   // of the first packet, in the stream's time base
+    std::int64_t first_skip_ = 0;    // ticks that the container trims from its beginning
+    std::int64_t grid_ = 0;          // every packet is a multiple of this many ticks; 0: not known
+    bool coarse_ = false;            // stamps are coarser than ticks
+    bool held_ = false;              // packet_ was read and not yet given
+    bool at_end_ = false;
+    Error error_;
+};
+
+}  // namespace voicecore::codec

@@ -1,0 +1,326 @@
+#include "voicecore/codec/frame_demuxer.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "voicecore/codec/comments.hpp"
+#include "voicecore/codec/native_error.hpp"
+
+namespace voicecore::codec {
+namespace {
+constexpr std::int64_t kMostTags = 1 << 20;         // bytes of an ID3 tag that are looked at
+constexpr std::int64_t kIndexAtOnce = 12 << 20;     // bytes; larger files are indexed on a thread
+constexpr int kFramesLookedAt = 48;                 // to tell CBR from VBR
+}  // namespace
+
+// One walk through a file on a descriptor of its own, so that playing is not disturbed.
+class FrameDemuxer::Indexing final : public Demuxer::Preparation {
+  public:
+    Indexing(std::shared_ptr<RegularFile> file, std::int64_t begin)
+        : file_{std::move(file)}, begin_{begin} {}
+    void run() noexcept override {
+        try {
+            ByteReader reader{file_};
+            if (!reader.seek(begin_)) return;
+            auto built = build_index(reader, cancelled_);
+            if (!built) return;
+            index_ = std::move(built).value();
+            cache_index(file_->identity(), index_);
+        } catch (const std::bad_alloc&) {
+            index_.reset();
+        }
+        done_.store(true, std::memory_order_release);
+    }
+    void cancel() noexcept override { cancelled_.store(true, std::memory_order_relaxed); }
+    [[nodiscard]] FrameIndexPtr result() const noexcept {
+        return done_.load(std::memory_order_acquire) ? index_ : nullptr;
+    }
+
+  private:
+    std::shared_ptr<RegularFile> file_;
+    std::int64_t begin_;
+    std::atomic<bool> cancelled_{false};
+    FrameIndexPtr index_;  // written before done_
+    std::atomic<bool> done_{false};
+};
+
+Result<std::unique_ptr<FrameDemuxer>> FrameDemuxer::open(ByteReader reader) {
+    auto demuxer = std::make_unique<FrameDemuxer>(Key{}, std::move(reader));
+    if (auto read = demuxer->read_tags(); !read) return std::move(read).error();
+    if (auto found = demuxer->first_frame(); !found) return std::move(found).error();
+    return demuxer;
+}
+
+Status FrameDemuxer::read_tags() {
+    for (;;) {
+        auto seen = reader_.peek(10);
+        if (!seen) return std::move(seen).error();
+        const std::int64_t length = id3v2_length(seen.value());
+        if (length == 0) break;
+        auto tag = reader_.peek(static_cast<std::size_t>(std::min(length, kMostTags)));
+        if (!tag) return std::move(tag).error();
+        const auto size = std::min<std::size_t>(tag.value().size(), static_cast<std::size_t>(length));
+        if (facts_.tags.empty()) facts_.tags = parse_id3v2(tag.value().first(size));
+        if (auto moved = reader_.skip(length); !moved) return moved;
+    }
+    begin_offset_ = reader_.position();
+    return Done{};
+}
+
+Status FrameDemuxer::first_frame() {
+    auto first = scanner_.next();
+    if (!first) return std::move(first).error();
+    if (!first.value()) {
+        return Error{Errc::unsupported, 0, "no MPEG audio or ADTS frames were found"};
+    }
+    const FoundFrame frame = *first.value();
+    auto stretch = stretch_from(frame, std::nullopt);
+    audio_offset_ = frame.offset + (frame.info ? frame.header.size : 0);
+    begin_offset_ = frame.offset;
+    if (auto begun = begin(*std::move(stretch), Samples{0}); !begun) return begun;
+    facts_.container = frame.header.codec == AV_CODEC_ID_AAC ? "aac" : avcodec_get_name(frame.header.codec);
+    facts_.seekable = reader_.seekable() && reader_.size().has_value();
+    facts_.segments = {segment_};
+    const auto* file = dynamic_cast<RegularFile*>(&reader_.input());
+    if (file != nullptr) index_ = cached_index(file->identity());
+    if (auto estimated = estimate(frame); !estimated) return estimated;
+    return seek(Samples{0});
+}
+
+// Duration and bitrate: from the index, from the describing frame, from a constant bitrate, or by
+// walking a file that is small enough.
+Status FrameDemuxer::estimate(const FoundFrame& first) {
+    const auto size = reader_.size();
+    std::optional<std::int64_t> frames = first.info ? first.info->frames : std::nullopt;
+    std::int64_t bytes = 0;
+    std::int64_t counted = 0;
+    bool constant = true;
+    std::optional<int> bitrate;
+    while (counted < kFramesLookedAt && (!frames || !size)) {
+        auto found = scanner_.next();
+        if (!found) return std::move(found).error();
+        if (!found.value() || found.value()->info) break;
+        const FrameHeader& header = found.value()->header;
+        // Padding moves a frame by a byte (4 in layer I) without being another bitrate.
+        if (bitrate && std::abs(header.size - *bitrate) > 4) constant = false;
+        if (!bitrate) bitrate = header.size;
+        bytes += header.size;
+        ++counted;
+    }
+    if (!size) {
+        if (counted > 0) frame_bytes_ = static_cast<double>(bytes) / static_cast<double>(counted);
+    } else {
+        const std::int64_t audio_bytes = *size - audio_offset_;
+        if (!index_ && !frames && !constant && !reader_.input().can_block() &&
+            *size <= kIndexAtOnce) {
+            if (auto indexed = index_here(); !indexed) return indexed;
+        }
+        if (!index_ && !frames && counted > 0 && constant) {
+            frames = static_cast<std::int64_t>(static_cast<double>(audio_bytes) *
+                                               static_cast<double>(counted) /
+                                               static_cast<double>(bytes));
+        }
+        if (!index_ && !frames && counted > 0) frames = audio_bytes * counted / bytes;
+        if (frames && *frames > 0) {
+            frame_bytes_ = static_cast<double>(audio_bytes) / static_cast<double>(*frames);
+        }
+        stretch_.frames = frames.value_or(0);
+        facts_.duration = index_ ? index_->duration()
+                                 : Samples{av_rescale(stretch_.ticks(), kSampleRate,
+                                                      stretch_.header.rate)};
+        if (facts_.duration->count() > 0) {
+            facts_.bitrate = av_rescale(audio_bytes * 8, kSampleRate, facts_.duration->count());
+        }
+    }
+    if (facts_.bitrate == 0 && frame_bytes_ > 0) {
+        facts_.bitrate = static_cast<std::int64_t>(frame_bytes_ * 8 * first.header.rate /
+                                                   first.header.samples);
+    }
+    return Done{};
+}
+
+Status FrameDemuxer::index_here() {
+    if (auto moved = reader_.seek(begin_offset_); !moved) return moved;
+    const std::atomic<bool> never{false};
+    auto built = build_index(reader_, never);
+    if (!built) return std::move(built).error();
+    index_ = std::move(built).value();
+    if (const auto* file = dynamic_cast<RegularFile*>(&reader_.input())) {
+        cache_index(file->identity(), index_);
+    }
+    return Done{};
+}
+
+Status FrameDemuxer::begin(Stretch stretch, std::optional<Samples> base) {
+    auto segment = std::make_shared<Segment>();
+    segment->parameters.reset(avcodec_parameters_alloc());
+    if (!segment->parameters) return error_from_av(AVERROR(ENOMEM), "codec parameters");
+    segment->parameters->codec_type = AVMEDIA_TYPE_AUDIO;
+    segment->parameters->codec_id = stretch.header.codec;
+    segment->parameters->sample_rate = stretch.header.rate;
+    if (stretch.header.channels > 0 && stretch.header.channels < 7) {
+        av_channel_layout_default(&segment->parameters->ch_layout, stretch.header.channels);
+    }
+    segment->rate = stretch.header.rate;
+    segment->base = base;
+    segment->end = stretch.end;
+    segment_ = std::move(segment);
+    stretch_ = std::move(stretch);
+    frame_ = 0;
+    return Done{};
+}
+
+DemuxStatus FrameDemuxer::next(Packet& packet) {
+    while (!at_end_) {
+        auto found = scanner_.next();
+        if (!found) {
+            error_ = std::move(found).error();
+            return DemuxStatus::failed;
+        }
+        if (!found.value()) break;
+        const FoundFrame& frame = *found.value();
+        if (auto begun = stretch_from(frame, before_)) {
+            std::optional<Samples> base;
+            if (in_stretch_ && ++*in_stretch_ < index_->stretches.size()) {
+                base = index_->stretches[*in_stretch_].base;
+            }
+            if (auto ok = begin(*std::move(begun), base); !ok) {
+                error_ = std::move(ok).error();
+                return DemuxStatus::failed;
+            }
+        }
+        before_ = frame.header;
+        if (frame.info) continue;
+        packet.data = frame.bytes;
+        packet.segment = segment_;
+        packet.start = frame_ * stretch_.header.samples - stretch_.skip;
+        packet.duration = frame.header.samples;
+        packet.trim_end = 0;
+        ++frame_;
+        return DemuxStatus::packet;
+    }
+    at_end_ = true;
+    return DemuxStatus::end;
+}
+
+void FrameDemuxer::take_index() {
+    if (!index_ && indexing_) index_ = indexing_->result();
+}
+
+std::shared_ptr<Demuxer::Preparation> FrameDemuxer::prepare_seek(Samples position) {
+    take_index();
+    const auto* file = dynamic_cast<RegularFile*>(&reader_.input());
+    if (index_ || file == nullptr || position <= Samples{0} || *file->size() <= kIndexAtOnce) {
+        return nullptr;
+    }
+    indexing_ = std::make_shared<Indexing>(file->duplicate(), begin_offset_);
+    return indexing_;
+}
+
+Status FrameDemuxer::seek(Samples position) {
+    take_index();
+    error_ = {};
+    at_end_ = false;
+    if (position <= Samples{0}) {
+        if (auto moved = reader_.seek(begin_offset_); !moved) return moved;
+        scanner_.restart(std::nullopt);
+        before_.reset();
+        in_stretch_.reset();
+        // The first frame begins the stretch again, under the segment that facts() tells.
+        auto first = scanner_.next();
+        if (!first) return std::move(first).error();
+        if (!first.value()) return Error{Errc::corrupt, 0, "the first frame is gone"};
+        before_ = first.value()->header;
+        segment_ = facts_.segments.front();
+        stretch_ = *stretch_from(*first.value(), std::nullopt);
+        frame_ = 0;
+        if (index_) in_stretch_ = 0;
+        if (!first.value()->info) {
+            if (auto moved = reader_.seek(first.value()->offset); !moved) return moved;
+            scanner_.restart(before_);
+        }
+        return Done{};
+    }
+    const bool far_away = reader_.input().can_block();
+    if (!index_ && !far_away) {
+        if (auto indexed = index_here(); !indexed) return indexed;
+    }
+    return index_ ? seek_indexed(position) : seek_guessing(position);
+}
+
+Status FrameDemuxer::seek_indexed(Samples position) {
+    const auto& all = index_->stretches;
+    std::size_t at = 0;
+    while (at + 1 < all.size() && all[at + 1].base <= position) ++at;
+    const Stretch& stretch = all[at];
+    const std::int64_t tick =
+        av_rescale((position - stretch.base).count(), stretch.header.rate, kSampleRate);
+    if (at + 1 == all.size() && tick >= stretch.ticks()) {
+        at_end_ = true;
+        return Done{};
+    }
+    const std::int64_t last = std::max<std::int64_t>(stretch.frames - 1, 0);
+    const std::int64_t wanted =
+        std::clamp<std::int64_t>((tick + stretch.skip) / stretch.header.samples, 0, last);
+    if (stretch.marks.empty()) return seek(Samples{0});
+    const auto mark = static_cast<std::size_t>(wanted / Stretch::kEvery);
+    if (auto moved = reader_.seek(stretch.marks[mark]); !moved) return moved;
+    if (at == 0) {
+        segment_ = facts_.segments.front();
+        stretch_.header = stretch.header;
+        stretch_.skip = stretch.skip;
+        stretch_.end = stretch.end;
+    } else if (auto begun = begin({.header = stretch.header,
+                                   .skip = stretch.skip,
+                                   .end = stretch.end,
+                                   .frames = stretch.frames,
+                                   .base = stretch.base,
+                                   .marks = {}},
+                                  stretch.base);
+               !begun) {
+        return begun;
+    }
+    in_stretch_ = at;
+    before_ = stretch.header;
+    scanner_.restart(stretch.header);
+    frame_ = static_cast<std::int64_t>(mark) * Stretch::kEvery;
+    Packet passed;
+    while (frame_ < wanted) {
+        const DemuxStatus status = next(passed);
+        if (status == DemuxStatus::failed) return error_;
+        if (status == DemuxStatus::end) break;
+    }
+    return Done{};
+}
+
+// Over the network nobody walks the whole file: the place is worked out from the mean frame length,
+// which is exact for a constant bitrate and near for others.
+Status FrameDemuxer::seek_guessing(Samples position) {
+    const Stretch first = stretch_;
+    const std::int64_t tick = av_rescale(position.count(), first.header.rate, kSampleRate);
+    const std::int64_t wanted = (tick + first.skip) / first.header.samples;
+    const auto size = reader_.size().value_or(0);
+    const auto offset =
+        audio_offset_ + static_cast<std::int64_t>(static_cast<double>(wanted) * frame_bytes_);
+    if (frame_bytes_ <= 0 || offset >= size) {
+        at_end_ = true;
+        return Done{};
+    }
+    if (auto moved = reader_.seek(std::max(audio_offset_, offset - 4)); !moved) return moved;
+    scanner_.restart(std::nullopt);
+    auto found = scanner_.next();
+    if (!found) return std::move(found).error();
+    if (!found.value()) {
+        at_end_ = true;
+        return Done{};
+    }
+    before_ = found.value()->header;
+    frame_ = std::llround(static_cast<double>(found.value()->offset - audio_offset_) / frame_bytes_);
+    segment_ = facts_.segments.front();
+    in_stretch_.reset();
+    if (auto moved = reader_.seek(found.value()->offset); !moved) return moved;
+    scanner_.restart(before_);
+    return Done{};
+}
+
+}  // namespace voicecore::codec

@@ -1,0 +1,59 @@
+// mp3, mp2, mp1 and ADTS: every frame counted, so that every position is exact.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "voicecore/codec/byte_reader.hpp"
+#include "voicecore/codec/demuxer.hpp"
+#include "voicecore/codec/frame_index.hpp"
+#include "voicecore/codec/frame_scanner.hpp"
+
+namespace voicecore::codec {
+
+// Not thread-safe. libavformat's demuxers are not used here: theirs seek by guessing, or by reading
+// everything up to the target on the spot.
+class FrameDemuxer final : public Demuxer {
+    struct Key {};  // only open() makes one
+
+  public:
+    // The reader stands at the beginning. Fails with Errc::unsupported where no frames follow.
+    static Result<std::unique_ptr<FrameDemuxer>> open(ByteReader reader);
+    FrameDemuxer(Key, ByteReader reader) : reader_{std::move(reader)}, scanner_{reader_} {}
+
+    [[nodiscard]] const StreamFacts& facts() const noexcept override { return facts_; }
+    [[nodiscard]] DemuxStatus next(Packet& packet) override;
+    [[nodiscard]] Status seek(Samples position) override;
+    [[nodiscard]] Error error() const override { return error_; }
+    [[nodiscard]] std::uint64_t damage() const noexcept override { return scanner_.damage(); }
+    [[nodiscard]] std::shared_ptr<Preparation> prepare_seek(Samples position) override;
+
+  private:
+    class Indexing;
+    [[nodiscard]] Status read_tags();
+    [[nodiscard]] Status first_frame();
+    [[nodiscard]] Status estimate(const FoundFrame& first);
+    [[nodiscard]] Status index_here();
+    [[nodiscard]] Status seek_indexed(Samples position);
+    [[nodiscard]] Status seek_guessing(Samples position);
+    [[nodiscard]] Status begin(Stretch stretch, std::optional<Samples> base);
+    void take_index();
+
+    ByteReader reader_;
+    FrameScanner scanner_;
+    StreamFacts facts_;
+    std::int64_t begin_offset_ = 0;            // behind the tags in front
+    std::int64_t audio_offset_ = 0;            // of the first frame with audio
+    double frame_bytes_ = 0;                   // mean
+    FrameIndexPtr index_;
+    std::shared_ptr<Indexing> indexing_;       // shared with the thread that runs it
+    std::optional<std::size_t> in_stretch_;    // of the index, when it is known where we are
+    Stretch stretch_;                          // the one being played
+    SegmentPtr segment_;
+    std::int64_t frame_ = 0;                   // number in the stretch of the next frame
+    std::optional<FrameHeader> before_;
+    bool at_end_ = false;
+    Error error_;
+};
+
+}  // namespace voicecore::codec

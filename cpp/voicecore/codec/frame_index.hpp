@@ -1,0 +1,50 @@
+// Where the frames of a raw stream lie: built by one walk, kept for the next source of the same file.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "voicecore/base/units.hpp"
+#include "voicecore/codec/file_input.hpp"
+#include "voicecore/codec/frame_scanner.hpp"
+
+namespace voicecore::codec {
+
+// A run of frames of one stream, with what is to be trimmed from it.
+struct Stretch {
+    FrameHeader header;                    // of its first frame
+    std::int64_t skip = 0;                 // samples in front of tick 0
+    std::optional<std::int64_t> end;       // tick
+    std::int64_t frames = 0;
+    Samples base{0};                       // media position of tick 0
+    std::vector<std::int64_t> marks;       // offsets of frames 0, kEvery, 2 kEvery, ...
+
+    static constexpr std::int64_t kEvery = 64;
+    [[nodiscard]] std::int64_t ticks() const noexcept {
+        const std::int64_t all = std::max<std::int64_t>(frames * header.samples - skip, 0);
+        return end ? std::min(all, *end) : all;
+    }
+};
+
+// Immutable once built. 8 bytes for each 1.7 s of mp3.
+struct FrameIndex {
+    std::vector<Stretch> stretches;
+    [[nodiscard]] Samples duration() const noexcept;
+};
+using FrameIndexPtr = std::shared_ptr<const FrameIndex>;
+
+// What begins at a frame: null when it goes on with the stretch before it.
+[[nodiscard]] std::optional<Stretch> stretch_from(const FoundFrame& frame,
+                                                  const std::optional<FrameHeader>& before);
+
+// Walks everything from the reader's position on. `cancelled` may end it early with Errc::cancelled.
+Result<FrameIndexPtr> build_index(ByteReader& reader, const std::atomic<bool>& cancelled);
+
+// The indexes of this process, by file. Thread-safe.
+[[nodiscard]] FrameIndexPtr cached_index(const FileIdentity& file);
+void cache_index(const FileIdentity& file, FrameIndexPtr index);
+
+}  // namespace voicecore::codec
