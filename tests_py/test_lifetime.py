@@ -13,9 +13,9 @@ import warnings
 
 import pytest
 import uvloop
-from conftest import Runner, native_threads
 
 import voicecore
+from conftest import Runner, native_threads
 from voicecore import Engine, MemorySink, NullSink, ToneSource
 
 pytestmark = pytest.mark.slow
@@ -145,8 +145,10 @@ def test_two_loops_in_two_threads_do_not_meet() -> None:
     async def main() -> None:
         async with Engine() as engine:
             sink = MemorySink()
-            players = [engine.play(ToneSource(300 + i, 0.3), sink_) for i, sink_ in
-                       enumerate([sink, NullSink(), NullSink()])]
+            players = [
+                engine.play(ToneSource(300 + i, 0.3), sink_)
+                for i, sink_ in enumerate([sink, NullSink(), NullSink()])
+            ]
             await asyncio.gather(*(player.wait_finished() for player in players))
             results.append(len(sink.take()))
 
@@ -204,7 +206,7 @@ def test_a_forked_child_is_refused_and_the_parent_plays_on(run: Runner) -> None:
             await asyncio.wait_for(player.wait_finished(), 5)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork with threads, on purpose here
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of fork with threads
         run(main())
 
 

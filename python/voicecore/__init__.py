@@ -17,7 +17,7 @@ if not _sys.platform.startswith("linux"):
 from typing import TYPE_CHECKING
 
 from voicecore._core import __version__
-from voicecore.engine import Engine, Event, ManualClock, Player, PlayerState
+from voicecore.engine import Engine, ManualClock
 from voicecore.errors import (
     AccessRefused,
     AddressInUse,
@@ -41,6 +41,7 @@ from voicecore.errors import (
     UnsupportedMedia,
     VoicecoreError,
 )
+from voicecore.player import Event, Player, PlayerState
 from voicecore.settings import EncoderSettings
 from voicecore.sinks import MemorySink, NullSink, OggSink, ReceivedPacket, Sink, UdpSink
 from voicecore.sources import OpusSource, PcmSource, Source, SourceInfo, ToneSource

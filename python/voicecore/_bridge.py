@@ -9,6 +9,7 @@ bridge is swept when the next one is made.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
@@ -40,11 +41,9 @@ class LoopBridge:
         self._open = True
         loop.add_reader(self._fd, self._drain)
         self._sentinel: AsyncGenerator[None, None] | None = self._watch()
-        try:
-            # One step, so that the loop knows of the generator; it suspends at its yield.
+        # One step, so that the loop knows of the generator; it suspends at its yield.
+        with contextlib.suppress(StopIteration):
             self._sentinel.__anext__().send(None)
-        except StopIteration:
-            pass
 
     async def _watch(self) -> AsyncGenerator[None, None]:
         try:

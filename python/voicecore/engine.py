@@ -5,35 +5,24 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import enum
 import importlib.util
 import os
 import threading
 import warnings
 import weakref
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from voicecore import _bridge, _core, _validate
-from voicecore.errors import Closed, InvalidArgument, NotSeekable, VoicecoreError, from_native
+from voicecore.errors import Closed, InvalidArgument
+from voicecore.player import Player
 from voicecore.settings import EncoderSettings
 from voicecore.sinks import Sink
 from voicecore.sources import SAMPLE_RATE, Readable, Source, _stop_pumps, _stream_input
 
 if TYPE_CHECKING:
-    from voicecore.statistics import EngineStatistics, PlayerStatistics
-
-_UNDERRUN_CAUSES = (
-    "source_slow",
-    "decoder_slow",
-    "sealing_late",
-    "worker_late",
-    "kernel_late",
-)
-_FINISH_REASONS = ("ended", "stopped", "source_failed", "sink_failed")
+    from voicecore.statistics import EngineStatistics
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
@@ -49,7 +38,7 @@ def _at_exit() -> None:
 
 
 class _Codec:
-    """Loads the FFmpeg half of the core, once, without holding the GIL while libraries are mapped."""
+    """Loads the FFmpeg half of the core, once, with the GIL released while libraries are mapped."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,7 +51,7 @@ class _Codec:
             spec = importlib.util.find_spec("voicecore._codec")
             if spec is None or spec.origin is None:
                 raise ImportError("voicecore was built without its codec module")
-            # dlopen inside import would stop every Python thread for as long as it takes to map some
+            # dlopen inside import would stop every Python thread for as long as it takes to map a
             # hundred libraries; done here first, the import finds them in place.
             _core.map_library(spec.origin)
             import voicecore._codec  # noqa: F401
@@ -75,33 +64,6 @@ class _Codec:
 
 
 _codec = _Codec()
-
-
-class PlayerState(enum.Enum):
-    """Where a player is in its life."""
-
-    PRIMING = "priming"
-    """The first frame is being prepared."""
-    PLAYING = "playing"
-    """Frames leave (or an underrun is being waited out)."""
-    PAUSED = "paused"
-    """Held by `pause`."""
-    FINISHED = "finished"
-    """Over, and the sink complete."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a player.
-
-    `kind` is one of "started", "paused", "resumed", "seeked", "underrun", "recovered",
-    "track_started", "track_failed", "finished". `detail` is the cause of an underrun, the reason of
-    the end ("ended", "stopped", "source_failed", "sink_failed"), or empty. `track` counts from 0.
-    """
-
-    kind: str
-    detail: str = ""
-    track: int | None = None
 
 
 class ManualClock:
@@ -239,7 +201,7 @@ class Engine:
         *,
         start: float = 0.0,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 10.0,
+        timeout: float = 10.0,  # noqa: ASYNC109 (a parameter of the input, not of the call)
         reconnects: int = 5,
         playlists: bool = False,
         private_addresses: bool = True,
@@ -341,7 +303,7 @@ class Engine:
             passthrough: copy Opus packets that are already right instead of encoding them again.
             paused: begin paused.
             keep_open: do not end after the last track; wait for `Player.append`.
-            after: called once in the loop with None, or with the error, when the player has finished.
+            after: called once in the loop, with None or the error, when the player has finished.
 
         Raises:
             InvalidArgument: a value out of its range, or no source.
@@ -413,279 +375,13 @@ class Engine:
         return f"<voicecore.Engine {state}>"
 
 
-class Player:
-    """One playing, from `Engine.play`. Its methods never block, and act within one 20 ms tick.
-
-    Controls and properties are for any thread; everything that is awaited belongs to the engine's
-    loop. After the end controls have no effect.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        bridge: _bridge.LoopBridge,
-        handle: _core.Player,
-        sources: list[Source],
-        sink: Sink,
-        volume: float,
-        after: Callable[[BaseException | None], object] | None,
-    ) -> None:
-        self._engine = engine
-        self._bridge = bridge
-        self._handle = handle
-        self._tracks = [source.info for source in sources]
-        self._sink = sink
-        self._volume = float(volume)
-        self._after = after
-        self._reason: str | None = None
-        self._waiters: set[asyncio.Future[None]] = set()
-        self._listeners: set[_Listener] = set()
-        bridge.subscribe(handle.id, self._on_event, self._sweep)
-
-    # -- control -----------------------------------------------------------------------------------
-
-    def pause(self) -> None:
-        """Hold the position: five silence frames, then nothing, until `resume`."""
-        self._handle.pause()
-
-    def resume(self) -> None:
-        """Go on where `pause` stopped."""
-        self._handle.resume()
-
-    def stop(self) -> None:
-        """End: five silence frames, then the sink is finished. Also when paused."""
-        self._handle.stop()
-
-    def seek(self, position: float) -> None:
-        """Go on at `position` seconds of the current track; past its end means the next track.
-
-        The old audio ends with this call. The new begins within 50 ms for a local file; until then
-        the peer gets silence.
-
-        Raises:
-            InvalidArgument: a negative or absurd position.
-            NotSeekable: the track is a live stream, a pipe or a push source.
-        """
-        _validate.seconds("position", position)
-        track = self._handle.track
-        if track < len(self._tracks) and not self._tracks[track].seekable:
-            raise NotSeekable(f"track {track} ({self._tracks[track].codec}) cannot seek")
-        self._handle.seek(round(position * SAMPLE_RATE))
-
-    def skip(self) -> None:
-        """Go on with the next track; after the last one the player ends."""
-        self._handle.skip_track()
-
-    def set_volume(self, volume: float) -> None:
-        """Change the linear gain, 0 to 4, over one frame. What is buffered is encoded again.
-
-        Raises:
-            InvalidArgument: out of range, or not a number.
-        """
-        self._volume = _validate.volume(volume)
-        self._handle.set_volume(self._volume)
-
-    def append(self, source: Source) -> None:
-        """Add a track after the last one.
-
-        Raises:
-            SourceInUse: the source belongs to a player already.
-            Closed: the source is closed, or the player has finished.
-        """
-        if self.finished:
-            raise Closed("the player has finished")
-        self._handle.append(source._handle)
-        self._tracks.append(source.info)
-
-    def close_playlist(self) -> None:
-        """With `keep_open=True`: end after the last track, as without it."""
-        self._handle.close_playlist()
-
-    # -- state -------------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> PlayerState:
-        """Where the player is in its life."""
-        return PlayerState(self._handle.state)
-
-    @property
-    def finished(self) -> bool:
-        """Over, and the sink complete."""
-        return self.state is PlayerState.FINISHED
-
-    def is_playing(self) -> bool:
-        """As discord.py's: started or starting, and not paused."""
-        return self.state in (PlayerState.PLAYING, PlayerState.PRIMING)
-
-    def is_paused(self) -> bool:
-        """As discord.py's."""
-        return self.state is PlayerState.PAUSED
-
-    @property
-    def position(self) -> float:
-        """Seconds of the current track that have been sent."""
-        return self._handle.position / SAMPLE_RATE
-
-    @property
-    def track(self) -> int:
-        """Which track plays, counted from 0; goes on counting when looping."""
-        return self._handle.track
-
-    @property
-    def volume(self) -> float:
-        """The linear gain set last."""
-        return self._volume
-
-    @property
-    def error(self) -> VoicecoreError | None:
-        """Why the player failed; None when it did not."""
-        raw = self._handle.error()
-        if raw is None:
-            return None
-        return from_native(*raw, sink=self._handle.sink_failed)
-
-    def take_track_errors(self) -> list[tuple[int, VoicecoreError]]:
-        """The tracks that failed since the last call, with why; playing went on with the next.
-
-        The failure of the last track is also the player's own `error`.
-        """
-        return [(track, from_native(*raw)) for track, raw in self._handle.track_errors()]
-
-    def statistics(self) -> PlayerStatistics:
-        """What was measured so far, or at the end. A few microseconds; from any thread."""
-        from voicecore.statistics import Lateness, PlayerStatistics, Underruns
-
-        raw = self._handle.statistics()
-        raw["lateness_ms"] = Lateness.from_native(raw["lateness_ms"])
-        raw["underruns"] = Underruns(**dict(zip(_UNDERRUN_CAUSES, raw["underruns"], strict=True)))
-        return PlayerStatistics(**raw)
-
-    # -- waiting -----------------------------------------------------------------------------------
-
-    async def wait_finished(self) -> None:
-        """Wait for the end: the last frame sent and the sink complete.
-
-        Several tasks may wait; cancelling one leaves the player and the others alone.
-
-        Raises:
-            OpenError: the source failed while playing.
-            SinkError: the sink failed.
-            Closed: the event loop or the engine ended first.
-        """
-        self._bridge._drain()
-        if not self.finished:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
-        if (error := self.error) is not None:
-            raise error
-
-    async def events(self) -> AsyncIterator[Event]:
-        """Everything that happens from now on, up to and including "finished".
-
-        A consumer that falls more than 1,000 events behind loses the oldest.
-        """
-        if self.finished:
-            return
-        listener = _Listener()
-        self._listeners.add(listener)
-        try:
-            while True:
-                event = await listener.next()
-                yield event
-                if event.kind == "finished":
-                    return
-        finally:
-            self._listeners.discard(listener)
-
-    async def aclose(self) -> None:
-        """Stop and wait for the end. Idempotent; never raises the player's own error."""
-        self.stop()
-        with contextlib.suppress(VoicecoreError):
-            await self.wait_finished()
-
-    # -- events from native threads ----------------------------------------------------------------
-
-    def _on_event(self, kind: int, value: int) -> None:
-        native = _core.EventKind(kind)
-        name = native.name.lower()
-        detail, track = "", None
-        if native is _core.EventKind.UNDERRUN:
-            detail = _UNDERRUN_CAUSES[value]
-        elif native is _core.EventKind.FINISHED:
-            detail = _FINISH_REASONS[value]
-        elif native in (_core.EventKind.TRACK_STARTED, _core.EventKind.TRACK_FAILED):
-            track = value
-        for listener in self._listeners:
-            listener.push(Event(name, detail, track))
-        if native is _core.EventKind.FINISHED:
-            self._finish(detail)
-
-    def _finish(self, reason: str) -> None:
-        if self._reason is not None:
-            return
-        self._reason = reason
-        self._bridge.unsubscribe(self._handle.id)
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        if self._after is not None:
-            after, self._after = self._after, None
-            try:
-                after(self.error)
-            except Exception as error:  # the callback's bug: report it the way the loop reports them
-                self._bridge.loop.call_exception_handler(
-                    {"message": "voicecore: the after callback failed", "exception": error}
-                )
-
-    def _sweep(self) -> None:
-        """Events were lost: look at the state instead."""
-        if self._reason is None and self.finished:
-            for listener in self._listeners:
-                listener.push(Event("finished", _FINISH_REASONS[0]))
-            self._finish(_FINISH_REASONS[0])
-
-    def _loop_ended(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done() and not waiter.get_loop().is_closed():
-                waiter.set_exception(Closed("the event loop ended before the player"))
-
-    def __repr__(self) -> str:
-        return f"<voicecore.Player {self.state.value} at {self.position:.2f} s of track {self.track}>"
-
-
-class _Listener:
-    """The queue behind one `events()`."""
-
-    LIMIT = 1_000
-
-    def __init__(self) -> None:
-        self._events: deque[Event] = deque(maxlen=self.LIMIT)
-        self._waiter: asyncio.Future[None] | None = None
-
-    def push(self, event: Event) -> None:
-        self._events.append(event)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def next(self) -> Event:
-        while not self._events:
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return self._events.popleft()
-
-
 def _header_pairs(headers: Mapping[str, str] | None) -> list[tuple[str, str]]:
     pairs = [(str(name), str(value)) for name, value in (headers or {}).items()]
     for name, value in pairs:
         if not name or any(c in name + value for c in "\r\n\0") or ":" in name:
-            raise InvalidArgument(f"header {name!r}: {value!r}: expected one line, without ':' in the name")
+            raise InvalidArgument(
+                f"header {name!r}: {value!r}: expected one line, without ':' in the name"
+            )
     return pairs
 
 
@@ -702,7 +398,8 @@ def _location_of(source: Any) -> tuple[str, _core.MemoryInput | _core.PumpedInpu
     if callable(getattr(source, "read", None)):
         return str(getattr(source, "name", type(source).__name__)), _stream_input(source)
     raise InvalidArgument(
-        f"source: got {type(source).__name__}, expected a path, a URL, bytes or an object with read()"
+        f"source: got {type(source).__name__}, "
+        "expected a path, a URL, bytes or an object with read()"
     )
 
 

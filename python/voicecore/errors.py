@@ -123,7 +123,7 @@ _BY_CODE: dict[str, type[VoicecoreError]] = {
     "internal": InternalError,
 }
 
-_DEFAULT_ERRNO = {
+_DEFAULT_ERRNO: dict[type[VoicecoreError], int] = {
     SourceNotFound: _errno.ENOENT,
     SourcePermissionError: _errno.EACCES,
     SourceIsDirectory: _errno.EISDIR,
@@ -143,12 +143,12 @@ def from_native(code: str, native: int, message: str, *, sink: bool = False) -> 
         sink: True when the failing object is a sink.
     """
     kind = _BY_CODE.get(code, InternalError)
-    if sink and issubclass(kind, OSError):
-        kind = AddressInUse if kind is AddressInUse else SinkError
+    if sink and issubclass(kind, OSError) and not issubclass(kind, SinkError):
+        kind = SinkError
     if not issubclass(kind, OSError):
         return kind(message)
-    if kind is HTTPStatusError:
-        failure = HTTPStatusError(_errno.EIO, message)
+    if issubclass(kind, HTTPStatusError):
+        failure = kind(_errno.EIO, message)
         failure.status = native
         return failure
     number = native if 0 < native < 200 and native in _errno.errorcode else 0

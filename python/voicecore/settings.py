@@ -52,4 +52,6 @@ class EncoderSettings:
             ("rate_control", self.rate_control, ("vbr", "constrained", "cbr")),
         ):
             if given not in allowed:
-                raise InvalidArgument(f"{name}: got {given!r}, expected one of {', '.join(allowed)}")
+                raise InvalidArgument(
+                    f"{name}: got {given!r}, expected one of {', '.join(allowed)}"
+                )

@@ -156,8 +156,8 @@ class PcmSource(_PushSource):
     """PCM that the caller writes: 48 kHz stereo, interleaved.
 
     Args:
-        sample_format: "s16" (16-bit integers, as discord.py's sources give) or "f32" (-1 to 1), both
-            in the machine's byte order.
+        sample_format: "s16" (16-bit integers, as discord.py's sources give) or "f32" (-1 to 1),
+            both in the machine's byte order.
         buffer: seconds of audio that fit before `write` waits.
 
     One task or thread writes; writing never blocks the loop.
@@ -265,8 +265,12 @@ def _pump(stream: Any, requests: _core.PumpedInput) -> None:
                             f"read() of {stream!r} gave {type(data).__name__}, expected bytes"
                         )
                     requests.complete_read(bytes(data))
-            except Exception as error:  # whatever the caller's object raises becomes the source's error
-                requests.fail(getattr(error, "errno", None) or 0, f"{type(error).__name__}: {error}")
+            except (
+                Exception
+            ) as error:  # whatever the caller's object raises becomes the source's error
+                requests.fail(
+                    getattr(error, "errno", None) or 0, f"{type(error).__name__}: {error}"
+                )
             continue
         return
 

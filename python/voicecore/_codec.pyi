@@ -1,0 +1,3 @@
+"""The FFmpeg half of the core. Private: loaded by voicecore on first use."""
+
+def versions() -> dict[str, str]: ...
