@@ -104,8 +104,7 @@ void Encoder::reset() noexcept {
     opus_encoder_ctl(handle_.get(), OPUS_RESET_STATE);
     set_bitrate(options_.bitrate);
     set_prediction_disabled(false);
-    force_mode(std::nullopt);
-    force_bandwidth(std::nullopt);
+    imitate(std::nullopt);
 }
 
 void Encoder::save(std::span<std::byte> into) const noexcept {
@@ -127,19 +126,19 @@ void Encoder::set_prediction_disabled(bool disabled) noexcept {
     opus_encoder_ctl(handle_.get(), OPUS_SET_PREDICTION_DISABLED(disabled ? 1 : 0));
 }
 
-void Encoder::force_mode(std::optional<audio::OpusMode> mode) noexcept {
-    int value = OPUS_AUTO;
-    if (mode) {
-        value = *mode == audio::OpusMode::silk     ? kModeSilk
-                : *mode == audio::OpusMode::hybrid ? kModeHybrid
-                                                   : kModeCelt;
+void Encoder::imitate(std::optional<std::uint8_t> toc) noexcept {
+    opus_int32 mode = OPUS_AUTO;
+    opus_int32 bandwidth = OPUS_AUTO;
+    opus_int32 channels = OPUS_AUTO;
+    if (toc) {  // RFC 6716 table 2
+        const unsigned config = *toc >> 3U;
+        mode = config < 12 ? kModeSilk : config < 16 ? kModeHybrid : kModeCelt;
+        bandwidth = opus_packet_get_bandwidth(&*toc);
+        channels = (*toc & 0x04U) != 0 ? 2 : 1;
     }
-    opus_encoder_ctl(handle_.get(), kSetForceMode, static_cast<opus_int32>(value));
-}
-
-void Encoder::force_bandwidth(std::optional<Bandwidth> bandwidth) noexcept {
-    const int value = bandwidth ? native(*bandwidth) : OPUS_AUTO;
-    opus_encoder_ctl(handle_.get(), OPUS_SET_BANDWIDTH(value));
+    opus_encoder_ctl(handle_.get(), kSetForceMode, mode);
+    opus_encoder_ctl(handle_.get(), OPUS_SET_BANDWIDTH(bandwidth));
+    opus_encoder_ctl(handle_.get(), OPUS_SET_FORCE_CHANNELS(channels));
 }
 
 }  // namespace voicecore::opus

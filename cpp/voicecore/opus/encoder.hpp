@@ -40,11 +40,10 @@ class Encoder {
     void set_bitrate(int bits_per_second) noexcept;
     // Frames that do not lean on the ones before: what a decoder in another state needs.
     void set_prediction_disabled(bool disabled) noexcept;
-    // Makes every frame SILK, hybrid or CELT; null lets libopus choose. A request libopus does not
-    // document but has honoured in every release; where it is refused nothing changes.
-    void force_mode(std::optional<audio::OpusMode> mode) noexcept;
-    // Null lets libopus choose below the maximum of the options.
-    void force_bandwidth(std::optional<Bandwidth> bandwidth) noexcept;
+    // Makes frames of the kind that this table-of-contents byte names: mode, bandwidth, channels.
+    // Null lets libopus choose. The mode is a request that libopus does not document but has
+    // honoured in every release; where it is refused nothing changes.
+    void imitate(std::optional<std::uint8_t> toc) noexcept;
 
     [[nodiscard]] const EncoderOptions& options() const noexcept { return options_; }
 

@@ -101,6 +101,8 @@ Status EncodeStage::encode(std::int64_t index, Gain to, bool returning, bool lef
     const bool fine = left || (returning && state_.returning < kFineFrames);
     encoder_->set_bitrate(fine ? kFineBitrate : options_.bitrate);
     encoder_->set_prediction_disabled(left || first);
+    // A SILK decoder must have been one all along to understand the next packet.
+    encoder_->imitate(returning ? std::optional{timeline_.frame(index).bytes[0]} : std::nullopt);
     if (encoder_->encode(std::span{frame_}.first<kFrameValues>(), packet) !=
         opus::CodecStatus::ok) {
         return Error{.code = Errc::internal, .native = 0, .message = "libopus refused to encode"};
