@@ -77,11 +77,11 @@ async def _examine() -> dict[str, Any]:
 async def _versions() -> list[dict[str, Any]]:
     found = [
         ("voicecore", __version__, "MIT", "this package"),
-        ("libopus", _core.opus_version().removeprefix("libopus "), "BSD-3-Clause", "encodes"),
-        ("libsodium", _core.sodium_version(), "ISC", "encrypts"),
-        ("SQLite", _core.sqlite_version(), "public domain", "stores"),
+        ("libopus", _core.opus_version().removeprefix("libopus "), "BSD-3-Clause", "encodes Opus"),
+        ("libsodium", _core.sodium_version(), "ISC", "encrypts packets"),
+        ("SQLite", _core.sqlite_version(), "public domain", "stores commands"),
     ]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": name, "version": version, "licence": licence, "purpose": purpose}
         for name, version, licence, purpose in found
     ]
@@ -113,18 +113,30 @@ async def _ffmpeg() -> list[dict[str, Any]]:
                 "name": "FFmpeg",
                 "version": None,
                 "licence": None,
-                "purpose": "decodes",
+                "purpose": "decodes files",
                 "error": text_of(error),
             }
         ]
-    licence = versions.pop("license", None) or versions.pop("licence", None)
-    rows = [
-        {"name": name, "version": version, "licence": licence, "purpose": "part of FFmpeg"}
-        for name, version in versions.items()
+    rows: list[dict[str, Any]] = [
+        {
+            "name": "FFmpeg",
+            "version": versions["ffmpeg"],
+            "licence": versions["license"],
+            "purpose": "decodes files",
+            "parts": {
+                name: versions[name] for name in ("avformat", "avcodec", "avutil", "swresample")
+            },
+        }
     ]
-    for row in rows:
-        if row["name"].lower() == "ffmpeg":
-            row["name"], row["purpose"] = "FFmpeg", "decodes"
+    name, _, version = versions["tls"].partition(" ")
+    rows.append(
+        {
+            "name": name,
+            "version": version.split(" ")[0],
+            "licence": "Apache-2.0" if name == "OpenSSL" else None,
+            "purpose": "fetches over https",
+        }
+    )
     return rows
 
 
@@ -261,18 +273,15 @@ def _section(title: str, lines: Iterable[str]) -> None:
 
 
 def _wrapped(text: str, mark: str) -> str:
-    return (
-        textwrap.fill(
-            text,
-            width=96,
-            initial_indent="  " + mark,
-            subsequent_indent="  " + " " * len(mark),
-            break_long_words=False,
-            break_on_hyphens=False,
-            drop_whitespace=True,
-        )
-        if len(text) > 94
-        else "  " + mark + text
+    if len(text) + len(mark) <= 94:
+        return "  " + mark + text
+    return textwrap.fill(
+        text.replace(" %", "\u00a0%"),  # a number stays with its sign
+        width=96,
+        initial_indent="  " + mark,
+        subsequent_indent="  " + " " * len(mark),
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

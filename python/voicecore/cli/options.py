@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,10 +13,15 @@ from voicecore.cli.output import complain
 from voicecore.cli.sink_url import Target, parse_sink
 from voicecore.errors import InvalidArgument
 
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # generic for type checkers of recent versions only
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Number(click.ParamType):
+class Number(_ParamType):
     """A finite number in a range; the message says both."""
 
     def __init__(self, low: float, high: float, unit: str = "", name: str = "number") -> None:
@@ -34,7 +39,7 @@ class Number(click.ParamType):
         return _checked(self, lambda: _validate.number("", number, low, high, unit), param, ctx)
 
 
-class Whole(click.ParamType):
+class Whole(_ParamType):
     """An integer in a range; the message says both."""
 
     def __init__(self, low: int, high: int, unit: str = "", name: str = "integer") -> None:
@@ -50,7 +55,7 @@ class Whole(click.ParamType):
         return _checked(self, lambda: _validate.whole("", number, low, high, unit), param, ctx)
 
 
-class SinkType(click.ParamType):
+class SinkType(_ParamType):
     """SINK; for the receiving end too."""
 
     name = "sink"
@@ -72,7 +77,7 @@ class SinkType(click.ParamType):
         )
 
 
-class HeaderType(click.ParamType):
+class HeaderType(_ParamType):
     """One HTTP header, `Name: value`."""
 
     name = "name: value"
@@ -92,7 +97,7 @@ _R = TypeVar("_R")
 
 
 def _checked(
-    kind: click.ParamType,
+    kind: _ParamType,
     convert: Callable[[], _R],
     param: click.Parameter | None,
     ctx: click.Context | None,

@@ -318,7 +318,12 @@ class _Run:
             if not self.options.virtual:
                 keyboard = stack.enter_context(Keyboard(lambda key: self._on_key(key, player)))
                 signals.also(signal.SIGCONT, keyboard.take)
-                signals.also(signal.SIGQUIT, lambda: (keyboard.give_back(), die_of(signal.SIGQUIT)))
+
+                def quit_now() -> None:
+                    keyboard.give_back()
+                    die_of(signal.SIGQUIT)
+
+                signals.also(signal.SIGQUIT, quit_now)
                 if keyboard.active:
                     self._say(HELP, 4.0)
             painter = asyncio.create_task(self._paint(line, player)) if line.shown else None
