@@ -263,3 +263,13 @@ TEST_CASE("controls from many threads at once leave every player with an end") {
     for (const auto& player : players) player->stop();
     REQUIRE(rig.events->wait_finished(kPlayers));
 }
+
+TEST_CASE("virtual time never outruns the feeders, however often it is tried") {
+    for (int round = 0; round < 300; ++round) {
+        Rig rig{true};
+        const auto player = rig.play(7, rig.sink);
+        rig.engine->advance(1s);
+        REQUIRE(rig.events->wait_finished(1));
+        REQUIRE(rig.sink->numbers() == count_to(7));
+    }
+}

@@ -81,18 +81,16 @@ TimePoint Engine::advance(Nanoseconds by, const CancelToken* cancel) {
     auto& clock = static_cast<ManualClock&>(*clock_);
     const TimePoint target = clock.now() + by;
     while (!closed()) {
+        // Everything that a tick at this instant needs is there before it runs.
         feeders_.wait_until([&] { return settled() || closed() || (cancel && cancel->cancelled()); });
-        if (cancel != nullptr && cancel->cancelled()) break;
-        frame_clock_.run_due();  // admits what became ready at this instant
+        if (closed() || (cancel != nullptr && cancel->cancelled())) break;
+        frame_clock_.run_due();
         const TimePoint next = frame_clock_.next_deadline();
         if (next > target) {
             clock.set(target);
             break;
         }
-        if (next > clock.now()) {
-            clock.set(next);
-            frame_clock_.run_due();
-        }
+        clock.set(next);
     }
     return clock.now();
 }

@@ -56,8 +56,8 @@ class Stream {
     [[nodiscard]] QueuedPacket* claim() noexcept { return ring_.claim(); }
     // Hands the claimed slot over.
     void publish(std::uint64_t next_produced) noexcept {
-        produced_.store(next_produced, std::memory_order_relaxed);
         ring_.publish();
+        produced_.store(next_produced, std::memory_order_release);  // after: whoever sees it finds it
     }
     // Frames of a generation before `generation` are dropped from frame `index` on: their new versions
     // are in the ring already.
@@ -83,7 +83,7 @@ class Stream {
     [[nodiscard]] std::uint64_t ahead() const noexcept {
         const auto next = next_index_.load(std::memory_order_relaxed);
         const auto base = base_.load(std::memory_order_relaxed);
-        const auto produced = produced_.load(std::memory_order_relaxed);
+        const auto produced = produced_.load(std::memory_order_acquire);
         const auto from = base > next ? base : next;
         return produced > from ? produced - from : 0;
     }
