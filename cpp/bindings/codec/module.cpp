@@ -1,9 +1,5 @@
 // _codec: FFmpeg, and nothing else. Loading it announces its opener to the core.
 #include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
-#include <map>
-#include <string>
 
 #include "voicecore/audio/media_source.hpp"
 #include "voicecore/codec/open.hpp"
@@ -12,21 +8,19 @@ PYBIND11_MODULE(_codec, module) {
     namespace py = pybind11;
     // The core first: it brings the shared base library and the exceptions' home.
     py::module_::import("voicecore._core");
-    module.doc() =
-        "The FFmpeg half of voicecore's core. Private: loaded by voicecore on first use.";
+    module.doc() = "The FFmpeg half of voicecore's core. Private: loaded by voicecore on first use.";
     voicecore::audio::register_opener(&voicecore::codec::open_media);
-    module.def(
-        "versions",
-        [] {
-            const voicecore::codec::LibraryVersions found = voicecore::codec::library_versions();
-            return std::map<std::string, std::string>{{"ffmpeg", found.ffmpeg},
-                                                      {"avformat", found.avformat},
-                                                      {"avcodec", found.avcodec},
-                                                      {"avutil", found.avutil},
-                                                      {"swresample", found.swresample},
-                                                      {"license", found.license},
-                                                      {"configuration", found.configuration},
-                                                      {"tls", found.tls}};
-        },
-        "Of the libraries as they are loaded now.");
+    module.def("versions", [] {
+        const auto versions = voicecore::codec::library_versions();
+        py::dict out;
+        out["avformat"] = versions.avformat;
+        out["avcodec"] = versions.avcodec;
+        out["avutil"] = versions.avutil;
+        out["swresample"] = versions.swresample;
+        out["ffmpeg"] = versions.ffmpeg;
+        out["license"] = versions.license;
+        out["configuration"] = versions.configuration;
+        out["tls"] = versions.tls;
+        return out;
+    }, "Versions, licence and configuration of the FFmpeg libraries, by name.");
 }
