@@ -22,8 +22,27 @@ std::uint64_t pack(std::uint16_t sequence, std::uint32_t timestamp) noexcept {
     return (std::uint64_t{sequence} << 32U) | timestamp;
 }
 
-// Null for an error that will not pass.
-std::optional<DropCause> cause_of(int error) noexcept {
+}  // namespace
+
+std::string_view to_string(DropCause cause) noexcept {
+    switch (cause) {
+        case DropCause::would_block:
+            return "would_block";
+        case DropCause::no_buffers:
+            return "no_buffers";
+        case DropCause::refused:
+            return "refused";
+        case DropCause::unreachable:
+            return "unreachable";
+        case DropCause::too_large:
+            return "too_large";
+        case DropCause::other:
+            return "other";
+    }
+    return "other";
+}
+
+std::optional<DropCause> drop_cause_of(int error) noexcept {
     switch (error) {
         case EAGAIN:
             return DropCause::would_block;
@@ -50,26 +69,6 @@ std::optional<DropCause> cause_of(int error) noexcept {
         default:
             return DropCause::other;
     }
-}
-
-}  // namespace
-
-std::string_view to_string(DropCause cause) noexcept {
-    switch (cause) {
-        case DropCause::would_block:
-            return "would_block";
-        case DropCause::no_buffers:
-            return "no_buffers";
-        case DropCause::refused:
-            return "refused";
-        case DropCause::unreachable:
-            return "unreachable";
-        case DropCause::too_large:
-            return "too_large";
-        case DropCause::other:
-            return "other";
-    }
-    return "other";
 }
 
 Result<std::unique_ptr<UdpSink>> UdpSink::open(UdpOptions options) {
@@ -125,7 +124,7 @@ audio::SendStatus UdpSink::send(const audio::OutgoingPacket& packet) noexcept {
         add(datagrams_);
         add(bytes_, sealed.size);
         if (packet.silence) add(silence_);
-    } else if (const auto cause = cause_of(error)) {
+    } else if (const auto cause = drop_cause_of(error)) {
         count_drop(*cause);
         status = audio::SendStatus::dropped;
     } else {
@@ -156,7 +155,7 @@ void UdpSink::send_keepalive() noexcept {
     const int error = transmit_past_refusal(kKeepaliveBytes);
     if (error == 0) {
         add(keepalives_);
-    } else if (const auto cause = cause_of(error)) {
+    } else if (const auto cause = drop_cause_of(error)) {
         count_drop(*cause);
     } else {
         give_up(error);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "voicecore/audio/opus_packet.hpp"
@@ -42,6 +43,8 @@ enum class DropCause : std::uint8_t {
 };
 inline constexpr std::size_t kDropCauses = 6;
 [[nodiscard]] std::string_view to_string(DropCause cause) noexcept;
+// Of an errno value of send(); null for what will not pass.
+[[nodiscard]] std::optional<DropCause> drop_cause_of(int error) noexcept;
 
 struct UdpStatistics {
     std::uint64_t datagrams = 0;  // that the system took, keep-alives not included

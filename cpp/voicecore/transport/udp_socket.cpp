@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <memory>
 #include <optional>
+#include <utility>
 
 namespace voicecore::transport {
 namespace {
@@ -138,22 +139,24 @@ Result<UdpSocket> connect_udp(const std::string& host, int port, int dscp) {
 
 Result<UdpSocket> adopt_udp(int fd, int dscp) {
     const std::string what = "file descriptor " + std::to_string(fd);
+    const auto invalid = [&what](int error, const std::string& why) {
+        return Error{Errc::invalid_argument, error, what + ": " + why};
+    };
     int type = 0;
-    socklen_t size = sizeof(type);
-    if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0) {
-        return Error{Errc::invalid_argument, errno, what + ": " + system_message(errno)};
+    int family = 0;
+    for (const auto& [option, value] : {std::pair{SO_TYPE, &type}, std::pair{SO_DOMAIN, &family}}) {
+        socklen_t size = sizeof(*value);
+        if (::getsockopt(fd, SOL_SOCKET, option, value, &size) != 0) {
+            const int error = errno;
+            return invalid(error, system_message(error));
+        }
     }
-    if (type != SOCK_DGRAM) {
-        return Error{Errc::invalid_argument, 0, what + ": expected a UDP socket"};
+    if (type != SOCK_DGRAM || (family != AF_INET && family != AF_INET6)) {
+        return invalid(0, "expected a UDP socket");
     }
-    if (!name_of(fd, ::getpeername)) {
-        return Error{Errc::invalid_argument, ENOTCONN, what + ": expected a connected socket"};
-    }
+    if (!name_of(fd, ::getpeername)) return invalid(ENOTCONN, "expected a connected socket");
     Fd copy{::fcntl(fd, F_DUPFD_CLOEXEC, 0)};
     if (!copy) return socket_error("duplicating " + what, errno);
-    int family = AF_INET;
-    size = sizeof(family);
-    ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size);
     mark(copy.get(), family, dscp);
     return describe(std::move(copy));
 }
