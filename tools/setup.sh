@@ -69,7 +69,6 @@ fi
 if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c '' 2>/dev/null; then
     say "making .venv"
     "$python" -m venv .venv
-    .venv/bin/python -m pip install -q --upgrade 'pip>=25.1'
 fi
 
 # Python packages: again only when pyproject.toml has changed.
@@ -77,6 +76,7 @@ stamp=.venv/.installed-$purpose
 sum=$(sha256sum pyproject.toml | cut -d' ' -f1)
 if [ "$(cat "$stamp" 2>/dev/null)" != "$sum" ]; then
     say "installing Python packages"
+    .venv/bin/python -m pip install -q 'pip>=25.1'  # the first that reads dependency groups
     .venv/bin/python -m pip install -q 'scikit-build-core>=0.10,<1' 'pybind11>=3.0,<4' cmake ninja
     .venv/bin/python -m pip install -q --group "$purpose"
     echo "$sum" >"$stamp"
