@@ -53,6 +53,7 @@ class PlayOptions:
     passthrough: bool
     virtual: bool
     quiet: bool
+    summary: bool
     input: opt.InputOptions
 
 
@@ -123,6 +124,11 @@ statistics are written.
     "time. Not for rtp.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress line and no summary; errors only.")
+@click.option(
+    "--summary/--no-summary",
+    default=True,
+    help="Say in words at the end how it went.  [default: summary]",
+)
 @opt.input_options
 def play(
     files: tuple[str, ...],
@@ -140,6 +146,7 @@ def play(
     stats: str | None,
     virtual: bool,
     quiet: bool,
+    summary: bool,
     headers: tuple[tuple[str, str], ...],
     playlists: bool,
     timeout: float,
@@ -176,6 +183,7 @@ def play(
         passthrough=not no_passthrough,
         virtual=virtual,
         quiet=quiet,
+        summary=summary and not quiet,
         input=opt.InputOptions(headers, playlists, timeout),
     )
     _check(chosen)
@@ -304,7 +312,7 @@ class _Run:
                 self.results.write(json_bytes("play", record))
         if self.problem is not None:
             complain(text_of(self.problem))
-        if not options.quiet:
+        if options.summary:
             for line in play_summary(record):
                 click.echo(line, err=True)
         return code

@@ -27,12 +27,12 @@ def clock_time(seconds: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """0.042 ms, 4.1 ms, 1,204 ms."""
+    """0.04 ms, 20.07 ms, 1,204 ms."""
     if value is None:
         return "? ms"
     if value >= 100:
         return f"{value:,.0f} ms"
-    return f"{value:.1f} ms" if value >= 10 else f"{value:.2f} ms"
+    return f"{value:.2f} ms"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

@@ -92,7 +92,7 @@ class Plot:
         grid = "".join(f"M0 {self._y(value)}H{UNITS}" for value, _ in self.y.ticks)
         grid += "".join(f"M{self._x(value)} 0V{UNITS}" for value, _ in self.x.ticks)
         labels = "".join(
-            f'<span class="tx" style="left:{100 * self.x.place(value):.2f}%">{escape(text)}</span>'
+            f'<span class="tx{" last" if self.x.place(value) > 0.97 else ""}" style="left:{100 * self.x.place(value):.2f}%">{escape(text)}</span>'
             for value, text in self.x.ticks
         ) + "".join(
             f'<span class="ty" style="bottom:{100 * self.y.place(value):.2f}%">'

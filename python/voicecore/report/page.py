@@ -128,7 +128,7 @@ def ms(value: float | None) -> str:
         return "–"
     if value < 0.0995:
         return f"{value * 1000:.0f} µs"
-    digits = 2 if value < 10 else 1 if value < 100 else 0
+    digits = 2 if value < 100 else 0
     return f"{value:,.{digits}f} ms"
 
 
@@ -165,7 +165,10 @@ def _waveform(picture: Picture) -> str:
         playhead=True,
     )
     plot.area(picture.envelope, 1)
-    return _figure("Waveform. A gap would show as a flat line.", plot.html())
+    return _figure(
+        "Waveform. A gap would show as a flat line; the end is the silence that stops a stream.",
+        plot.html(),
+    )
 
 
 def _spectrogram(picture: Picture) -> str:
@@ -314,7 +317,8 @@ def _figures(report: Report) -> str:
         ("Gap, longest", "", [gap(s, 1.0) for s in streams]),
         (
             "First gap",
-            "Between the first packet and the second. discord.py starts its clock before it reads.",
+            "Between the first packet and the second. discord.py starts its clock before it reads: "
+            "a short wait shows as 40 ms here, a long one as a burst.",
             [first_gap(s) for s in streams],
         ),
         (
