@@ -61,7 +61,7 @@ Playlist::Track* Playlist::track_of(std::uint32_t play) noexcept {
     return &tracks_[play % tracks_.size()];
 }
 
-Playlist::Opened Playlist::open(std::uint32_t play) {
+Playlist::Opened Playlist::open(std::uint32_t play, bool restart) {
     take_in();
     Track* track = track_of(play);
     if (track == nullptr) {
@@ -76,7 +76,7 @@ Playlist::Opened Playlist::open(std::uint32_t play) {
                                  "was asked for"};
         return opened;
     }
-    if (track->touched) {
+    if (track->touched && restart) {
         if (opened.source->info().seekable) {
             opened.source->seek(Samples{0});
         } else if (play >= tracks_.size()) {
@@ -93,10 +93,6 @@ Playlist::Opened Playlist::open(std::uint32_t play) {
 audio::MediaSource* Playlist::find(std::uint32_t play) noexcept {
     Track* track = track_of(play);
     return track == nullptr ? nullptr : track->source.get();
-}
-
-void Playlist::moved(std::uint32_t play) noexcept {
-    if (Track* track = track_of(play)) track->touched = true;
 }
 
 void Playlist::release_before(std::uint32_t oldest) noexcept {

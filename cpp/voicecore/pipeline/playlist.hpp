@@ -36,12 +36,11 @@ class Playlist {
         audio::MediaSource* source = nullptr;
         std::optional<Error> error;  // the track cannot be played now; it counts as ended
     };
-    // The source of a play, at its start. `empty`: not appended yet.
-    [[nodiscard]] Opened open(std::uint32_t play);
+    // The source of a play, at its start, or with `restart` false wherever it stands. `empty`: not
+    // appended yet.
+    [[nodiscard]] Opened open(std::uint32_t play, bool restart);
     // The source of a play that was opened before, wherever it stands; null when it was released.
     [[nodiscard]] audio::MediaSource* find(std::uint32_t play) noexcept;
-    // The source of the play will be somewhere else than at its start.
-    void moved(std::uint32_t play) noexcept;
     // No play before `oldest` will be asked for any more.
     void release_before(std::uint32_t oldest) noexcept;
     void report(std::uint32_t play, Error error);

@@ -56,7 +56,7 @@ Program::Program(const ProgramOptions& options)
       gains_{options.gain} {
     playlist_.set_loops(options.loops);
     const bool clean = options.start == Samples{0};
-    timeline_.start(0, options.start, false, clean);
+    timeline_.start(0, options.start, !clean, clean);
     stage_.start(clean, options.gain);
 }
 

@@ -103,12 +103,7 @@ Timeline::Step Timeline::open_track() {
         over_ = true;  // going round for ever without a sample
         return Step::progress;
     }
-    Playlist::Opened opened;
-    if (first_track_ && resume_) {
-        opened = {.turn = Playlist::Turn::ready, .source = playlist_.find(play_), .error = {}};
-    } else {
-        opened = playlist_.open(play_);
-    }
+    Playlist::Opened opened = playlist_.open(play_, !(first_track_ && resume_));
     if (opened.turn == Playlist::Turn::empty) {
         if (placed_ == 0) return Step::blocked;
         over_ = true;  // what is there must not wait for a track that may never come
@@ -117,9 +112,6 @@ Timeline::Step Timeline::open_track() {
     if (opened.turn == Playlist::Turn::over) {
         over_ = true;
         return Step::progress;
-    }
-    if (opened.source == nullptr && !opened.error) {
-        opened.error = Error{.code = Errc::closed, .native = 0, .message = "the track was let go"};
     }
     if (opened.error) {
         end_track(std::move(opened.error));
