@@ -375,7 +375,7 @@ TEST_CASE("the DSCP mark for voice is on the socket, in both families") {
     }
 }
 
-TEST_CASE("options that cannot be are refused with what was expected") {
+TEST_CASE("a UDP sink refuses options that cannot be, with what was expected") {
     Peer peer;
     auto options = options_for(peer);
     options.port = 0;
