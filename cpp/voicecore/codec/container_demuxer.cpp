@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstring>
 
-#include "voicecore/audio/opus_packet.hpp"
 #include "voicecore/codec/allow_list.hpp"
 #include "voicecore/codec/native_error.hpp"
 
@@ -61,6 +60,11 @@ Result<std::unique_ptr<ContainerDemuxer>> ContainerDemuxer::open(ByteReader read
     auto demuxer = std::make_unique<ContainerDemuxer>(Key{});
     demuxer->name_ = std::move(name);
     demuxer->nested_ = std::move(nested);
+    if (allowed("mov", format.name) && reader.seekable() && !reader.input().can_block()) {
+        auto length = mp4_length(reader);
+        if (!length) return std::move(length).error();
+        demuxer->mp4_ = length.value();
+    }
     auto bridge = AvioBridge::create(std::move(reader));
     if (!bridge) return std::move(bridge).error();
     demuxer->bridge_ = std::move(bridge).value();
@@ -117,6 +121,8 @@ Status ContainerDemuxer::open_container(const AVInputFormat& format) {
     raw->io_open = &on_open;
     raw->io_close2 = &on_close;
     raw->max_streams = 64;
+    // Packets of WAV files that libavformat would look at for DTS in disguise, at 10 ms an opening.
+    if (allowed(format.name, "wav,w64")) raw->max_probe_packets = 1;
     raw->probesize = 1 << 20;
     raw->max_analyze_duration = AV_TIME_BASE;
     AVDictionary* options = nullptr;
@@ -235,6 +241,7 @@ Result<SegmentPtr> ContainerDemuxer::make_segment(std::span<const std::uint8_t> 
                 {copy->extradata, static_cast<std::size_t>(copy->extradata_size)});
         }
     }
+    segment->end = exact_end();
     // iTunes writes delay, padding and true length as hexadecimal words.
     if (const auto* entry = av_dict_get(context_->metadata, "iTunSMPB", nullptr, 0)) {
         unsigned delay = 0;
@@ -246,6 +253,19 @@ Result<SegmentPtr> ContainerDemuxer::make_segment(std::span<const std::uint8_t> 
         }
     }
     return SegmentPtr{std::move(segment)};
+}
+
+// The track's own length, unless libavformat's differs by more than the rounding of an edit list: then
+// there are edits that only it understands.
+std::optional<std::int64_t> ContainerDemuxer::exact_end() const noexcept {
+    if (!mp4_ || stream_->duration <= 0) return std::nullopt;
+    constexpr std::int64_t kRounding = 500;  // 1/500 s
+    const AVRational ticks{1, static_cast<int>(mp4_->timescale)};
+    const int rate = stream_->codecpar->sample_rate;
+    const std::int64_t exact = av_rescale_q(mp4_->ticks, ticks, {1, rate});
+    const std::int64_t told = av_rescale_q(stream_->duration, stream_->time_base, {1, rate});
+    if (std::abs(exact - told) > rate / kRounding) return std::nullopt;
+    return exact;
 }
 
 void ContainerDemuxer::fill_facts() {
@@ -275,12 +295,15 @@ void ContainerDemuxer::fill_facts() {
     } else if (context_->duration > 0) {
         ticks = av_rescale_q(context_->duration, AV_TIME_BASE_Q, {1, segment_->rate});
     }
+    const auto bytes = bridge_->reader().size();
+    if (ticks < 0 && bytes && !nested_ && stream_->codecpar->bit_rate > 0) {
+        ticks = av_rescale(*bytes * 8, segment_->rate, stream_->codecpar->bit_rate);
+    }
     if (ticks >= 0) facts_.duration = Samples{av_rescale(ticks, kSampleRate, segment_->rate)};
     facts_.bitrate = stream_->codecpar->bit_rate;
-    const auto size = bridge_->reader().size();
-    if (facts_.bitrate <= 0 && size && facts_.duration && facts_.duration->count() > 0 &&
+    if (facts_.bitrate <= 0 && bytes && facts_.duration && facts_.duration->count() > 0 &&
         context_->nb_streams == 1) {
-        facts_.bitrate = av_rescale(*size * 8, kSampleRate, facts_.duration->count());
+        facts_.bitrate = av_rescale(*bytes * 8, kSampleRate, facts_.duration->count());
     }
     const bool can_seek = (context_->ctx_flags & AVFMTCTX_UNSEEKABLE) == 0;
     facts_.seekable =
@@ -334,13 +357,15 @@ DemuxStatus ContainerDemuxer::next(Packet& packet) {
                           : av_rescale_q(packet_->duration, stream_->time_base, {1, segment_->rate});
     packet.trim_end = trim_of(*packet_).back;
     if (segment_->opus) {
-        const auto info = audio::parse_opus_packet(packet.data);
-        const std::int64_t whole = info ? info->samples() : 0;
+        const std::int64_t whole = opus_packet_samples(packet.data);
         // mp4 shortens the last packet's duration instead of telling what to trim.
         if (!coarse_ && packet.duration > 0 && packet.duration < whole && packet.trim_end == 0) {
             packet.trim_end = whole - packet.duration;
         }
         packet.duration = whole;
+        if (segment_->end && packet.start != kNoTick && packet.start + whole > *segment_->end) {
+            packet.trim_end = packet.start + whole - std::max(*segment_->end, packet.start);
+        }
     } else if (!coarse_ && stream_->codecpar->codec_id == AV_CODEC_ID_AAC &&
                packet.duration > 0 && packet.duration < grid_ && packet.trim_end == 0) {
         packet.trim_end = grid_ - packet.duration;

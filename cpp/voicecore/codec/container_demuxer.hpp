@@ -7,6 +7,7 @@
 
 #include "voicecore/codec/avio_bridge.hpp"
 #include "voicecore/codec/demuxer.hpp"
+#include "voicecore/codec/mp4_length.hpp"
 
 namespace voicecore::codec {
 
@@ -38,6 +39,7 @@ class ContainerDemuxer final : public Demuxer {
     [[nodiscard]] Status open_container(const AVInputFormat& format);
     [[nodiscard]] Status pick_stream();
     [[nodiscard]] Status read_origin();
+    [[nodiscard]] std::optional<std::int64_t> exact_end() const noexcept;
     void fill_facts();
     [[nodiscard]] Result<SegmentPtr> make_segment(std::span<const std::uint8_t> new_extradata) const;
     [[nodiscard]] DemuxStatus read_packet();
@@ -45,6 +47,7 @@ class ContainerDemuxer final : public Demuxer {
     [[nodiscard]] Status describe(int code) const;
 
     std::string name_;
+    std::optional<Mp4Length> mp4_;
     NestedOpen nested_;
     std::optional<Error> nested_failure_;
     std::vector<std::unique_ptr<AvioBridge>> nested_bridges_;

@@ -25,6 +25,10 @@ struct OpusHead {
     int gain_q8 = 0;       // dB, Q7.8
     int mapping_family = 0;
 };
+// Samples of an Opus packet by its first bytes alone: right for multistream packets too, whose framing is
+// not that of a single stream.
+[[nodiscard]] int opus_packet_samples(std::span<const std::uint8_t> bytes) noexcept;
+
 [[nodiscard]] std::optional<OpusHead> parse_opus_head(std::span<const std::uint8_t> bytes) noexcept;
 
 // A stretch of the media with one codec and one sample rate: the whole of it, or one link of a chain.

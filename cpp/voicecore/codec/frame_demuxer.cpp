@@ -92,6 +92,12 @@ Status FrameDemuxer::first_frame() {
 Status FrameDemuxer::estimate(const FoundFrame& first) {
     const auto size = reader_.size();
     std::optional<std::int64_t> frames = first.info ? first.info->frames : std::nullopt;
+    if (frames && size && first.info->bytes) {
+        // Files that were joined keep the first one's description; tags behind the audio are small.
+        constexpr std::int64_t kTags = 1024;
+        if (*size > first.offset + *first.info->bytes + kTags) frames.reset();
+    }
+    const bool joined = first.info && first.info->frames && !frames;
     std::int64_t bytes = 0;
     std::int64_t counted = 0;
     bool constant = true;
@@ -111,7 +117,7 @@ Status FrameDemuxer::estimate(const FoundFrame& first) {
         if (counted > 0) frame_bytes_ = static_cast<double>(bytes) / static_cast<double>(counted);
     } else {
         const std::int64_t audio_bytes = *size - audio_offset_;
-        if (!index_ && !frames && !constant && !reader_.input().can_block() &&
+        if (!index_ && !frames && (joined || !constant) && !reader_.input().can_block() &&
             *size <= kIndexAtOnce) {
             if (auto indexed = index_here(); !indexed) return indexed;
         }
@@ -191,6 +197,7 @@ DemuxStatus FrameDemuxer::next(Packet& packet) {
         }
         before_ = frame.header;
         if (frame.info) continue;
+        frame_ += lost_frames(frame);
         packet.data = frame.bytes;
         packet.segment = segment_;
         packet.start = frame_ * stretch_.header.samples - stretch_.skip;

@@ -43,6 +43,11 @@ std::optional<Stretch> stretch_from(const FoundFrame& frame,
     return stretch;
 }
 
+std::int64_t lost_frames(const FoundFrame& frame) noexcept {
+    // Damage covers frames of about the size of the one behind it.
+    return (frame.skipped + frame.header.size / 2) / std::max(frame.header.size, 1);
+}
+
 Result<FrameIndexPtr> build_index(ByteReader& reader, const std::atomic<bool>& cancelled) {
     auto index = std::make_shared<FrameIndex>();
     FrameScanner scanner{reader};
@@ -66,7 +71,11 @@ Result<FrameIndexPtr> build_index(ByteReader& reader, const std::atomic<bool>& c
         before = frame.header;
         if (frame.info) continue;
         Stretch& stretch = index->stretches.back();
-        if (stretch.frames % Stretch::kEvery == 0) stretch.marks.push_back(frame.offset);
+        stretch.frames += lost_frames(frame);
+        // A mark that fell into damage leads to the first frame behind it.
+        while (static_cast<std::int64_t>(stretch.marks.size()) * Stretch::kEvery <= stretch.frames) {
+            stretch.marks.push_back(frame.offset);
+        }
         ++stretch.frames;
     }
     return FrameIndexPtr{std::move(index)};

@@ -40,6 +40,9 @@ using FrameIndexPtr = std::shared_ptr<const FrameIndex>;
 [[nodiscard]] std::optional<Stretch> stretch_from(const FoundFrame& frame,
                                                   const std::optional<FrameHeader>& before);
 
+// How many frames were lost where `frame` was found behind damage.
+[[nodiscard]] std::int64_t lost_frames(const FoundFrame& frame) noexcept;
+
 // Walks everything from the reader's position on. `cancelled` may end it early with Errc::cancelled.
 Result<FrameIndexPtr> build_index(ByteReader& reader, const std::atomic<bool>& cancelled);
 

@@ -95,7 +95,7 @@ Result<std::optional<FoundFrame>> FrameScanner::next() {
                              .offset = reader_->position(),
                              .bytes = seen.value().first(size),
                              .info = std::nullopt,
-                             .resumed = skipped > 0 || tagged};
+                             .skipped = anywhere_ ? 0 : skipped};
             frame.info = parse_info_frame(frame.bytes, found);
             if (skipped > 0 && !anywhere_) ++damage_;
             last_ = found;

@@ -71,6 +71,16 @@ std::optional<OpusHead> parse_opus_head(Bytes b) noexcept {
                     .mapping_family = b[18]};
 }
 
+int opus_packet_samples(Bytes packet) noexcept {
+    if (packet.empty()) return 0;
+    // A packet of one empty frame with the same configuration is always valid.
+    const std::array<std::uint8_t, 1> one{static_cast<std::uint8_t>(packet[0] & 0xFCU)};
+    const auto frame = audio::parse_opus_packet(one);
+    const unsigned code = packet[0] & 3U;
+    const int count = code == 0 ? 1 : code < 3 ? 2 : packet.size() > 1 ? packet[1] & 0x3F : 0;
+    return frame ? frame->frame_samples * count : 0;
+}
+
 std::unique_ptr<OggCodec> OggCodec::recognise(Bytes first) {
     std::unique_ptr<OggCodec> codec;
     if (const auto head = parse_opus_head(first)) {
@@ -136,10 +146,8 @@ Status OggCodec::finish_vorbis() {
 std::int64_t OggCodec::duration(Bytes packet) noexcept {
     if (packet.empty()) return 0;
     switch (id_) {
-        case AV_CODEC_ID_OPUS: {
-            const auto info = audio::parse_opus_packet(packet);
-            return info ? info->samples() : 0;
-        }
+        case AV_CODEC_ID_OPUS:
+            return opus_packet_samples(packet);
         case AV_CODEC_ID_FLAC:
             return flac_block_size(packet);
         default:

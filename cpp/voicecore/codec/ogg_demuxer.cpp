@@ -222,7 +222,8 @@ void OggDemuxer::split(const OggPage& page) {
         open = part == 255;
         if (open) continue;
         Piece piece{.offset = at, .size = size, .joins_carry = head && joins};
-        if (!head || joins) {
+        // Empty packets mark an end in some files; nothing can be decoded from them.
+        if ((!head || joins) && (size > 0 || joins)) {
             if (piece.joins_carry) {
                 std::vector<std::uint8_t> whole = carry_;
                 const auto rest = page.body.subspan(at, size);

@@ -7,6 +7,8 @@ namespace voicecore::codec {
 namespace {
 constexpr int kMostDamaged = 200;    // packets in front that may fail before the file is given up
 constexpr std::int64_t kSlack = 20;  // 1/20 s: stamps that differ by less are rounding, not a gap
+constexpr std::int64_t kLongestFill = 5;      // s: silence for lost data; beyond it the position jumps
+constexpr std::int64_t kFillPart = 1152;      // samples at a time
 }  // namespace
 
 using audio::ReadStatus;
@@ -50,6 +52,7 @@ ReadStatus PcmSource::prime() {
 
 // One step: a frame, a packet, or the end of a run.
 ReadStatus PcmSource::produce() {
+    if (gap_ > 0) return fill_gap() ? ReadStatus::ok : ReadStatus::failed;
     if (frame_waits_) {
         frame_waits_ = false;
         return consume_frame() ? ReadStatus::ok : ReadStatus::failed;
@@ -115,6 +118,7 @@ bool PcmSource::begin_segment(const SegmentPtr& segment) {
     // that place is not known.
     if (segment_ && segment != segment_) base_ = run_out_;
     if (target_) base_ = segment->base.value_or(base_);
+    if (segment_ && segment != segment_) shift_ = 0;
     segment_ = segment;
     rate_ = 0;
     expected_.reset();
@@ -134,15 +138,26 @@ bool PcmSource::consume_frame() {
         rate_ = frame.sample_rate;
     }
     std::int64_t start = decoder_->frame_start();
+    if (start != kNoTick) start -= shift_;
     if (start == kNoTick) {
         const Samples from = target_.value_or(base_) - base_;
         start = expected_.value_or(av_rescale(from.count(), rate_, kSampleRate));
-    } else if (expected_ && start < *expected_ + rate_ / kSlack) {
+    } else if (expected_ && start - *expected_ < (damaged_ ? 1 : rate_ / kSlack)) {
         start = *expected_;
     } else if (expected_ && running_) {
-        frame_waits_ = true;  // a gap: what is before it ends here
-        expected_.reset();
+        frame_waits_ = true;
+        damaged_ = false;
+        gap_ = start - *expected_;
+        expected_ = start;
+        if (gap_ <= rate_ * kLongestFill) return true;
+        gap_ = 0;
         return finish_run();
+    }
+    damaged_ = false;
+    if (!ever_given_ && !target_ && !running_ && start > shift_) {
+        // Media whose first packet decodes to nothing (Vorbis) begins where its first sample is.
+        shift_ = start;
+        expected_ = start = 0;
     }
     std::int64_t low = std::max<std::int64_t>(start, 0);
     std::int64_t high = start + frame.nb_samples;
@@ -189,7 +204,7 @@ bool PcmSource::start_run(const AVFrame& frame, std::int64_t& low, std::int64_t 
     if (auto configured = resampler_.configure(frame); !configured) {
         return fail(std::move(configured).error());
     }
-    running_ = true;
+    running_ = ever_given_ = true;
     run_out_ = position_of(low);
     return true;
 }
@@ -206,7 +221,7 @@ bool PcmSource::finish_run() {
     return true;
 }
 
-// A packet that could not be decoded becomes as much silence, so that what follows keeps its place.
+// A packet that could not be decoded: the stamp of the next good frame tells how much is missing.
 bool PcmSource::conceal() {
     const bool warming = target_ && !running_;
     if (!warming) errors_.fetch_add(1, std::memory_order_relaxed);
@@ -214,15 +229,19 @@ bool PcmSource::conceal() {
         if (++damaged_in_front_ < kMostDamaged) return true;
         return fail({Errc::corrupt, 0, "none of the first packets could be decoded"});
     }
-    if (rate_ == 0 || packet_.duration <= 0 || !expected_) return true;
-    const std::int64_t length = av_rescale(packet_.duration, rate_, segment_->rate);
-    *expected_ += length;
-    if (!running_) return true;
+    damaged_ = true;
+    return true;
+}
+
+// Silence instead of what was lost, so that what follows keeps its place.
+bool PcmSource::fill_gap() {
+    const std::int64_t part = std::min(gap_, kFillPart);
+    gap_ -= part;
     const std::size_t before = out_.size();
-    if (auto pushed = resampler_.push_silence(static_cast<int>(length), out_); !pushed) {
+    if (auto pushed = resampler_.push_silence(static_cast<int>(part), out_); !pushed) {
         return fail(std::move(pushed).error());
     }
-    run_end_ += length;
+    run_end_ += part;
     came_out(before);
     return true;
 }
@@ -269,6 +288,8 @@ void PcmSource::seek(Samples position) noexcept {
     held_ = draining_ = ended_ = failed_ = frame_waits_ = running_ = false;
     resampler_.reset();
     expected_.reset();
+    gap_ = 0;
+    damaged_ = false;
     sought_ = true;
     target_ = position > Samples{0} ? std::optional{position} : std::nullopt;
     Samples margin{0};

@@ -46,6 +46,7 @@ class PcmSource final : public audio::MediaSource {
     [[nodiscard]] bool start_run(const AVFrame& frame, std::int64_t& low, std::int64_t high);
     [[nodiscard]] bool finish_run();
     [[nodiscard]] bool conceal();
+    [[nodiscard]] bool fill_gap();
     void came_out(std::size_t before);
     bool fail(Error error);
     [[nodiscard]] Samples position_of(std::int64_t native) const noexcept;
@@ -67,12 +68,16 @@ class PcmSource final : public audio::MediaSource {
     bool ended_ = false;
     bool failed_ = false;
     bool ever_decoded_ = false;
+    bool ever_given_ = false;   // a run was started
     int damaged_in_front_ = 0;  // packets, before anything could be decoded
 
     // "Native" counts samples at the rate of the decoder's frames, from the segment's tick 0.
     int rate_ = 0;
     std::optional<std::int64_t> expected_;  // where the next frame should start
-    bool frame_waits_ = false;              // a frame to be consumed once the run before it is out
+    bool frame_waits_ = false;              // a frame to be consumed once what is before it is out
+    std::int64_t gap_ = 0;                  // native, to be filled with silence first
+    bool damaged_ = false;                  // a packet was lost since the last frame
+    std::int64_t shift_ = 0;                // ticks from the segment's 0 to its first audible sample
     bool running_ = false;                  // the resampler holds a run without gaps
     std::int64_t run_end_ = 0;              // native, of what was pushed
     Samples run_out_{0};                    // position of the next sample that comes out
