@@ -111,6 +111,7 @@ void OggDemuxer::forget_packets() {
     carrying_ = false;
     expected_sequence_.reset();
     running_.reset();
+    wanted_ = kNoTick;
     at_end_ = false;
     links_[current_]->codec->reset();
 }
@@ -124,6 +125,15 @@ void OggDemuxer::enter(Link& link) {
 }
 
 DemuxStatus OggDemuxer::next(Packet& packet) {
+    for (;;) {
+        const DemuxStatus status = next_piece(packet);
+        const bool passed = status == DemuxStatus::packet && wanted_ != kNoTick &&
+                            packet.start + packet.duration <= wanted_;
+        if (!passed) return status;
+    }
+}
+
+DemuxStatus OggDemuxer::next_piece(Packet& packet) {
     while (next_piece_ == pieces_.size()) {
         if (at_end_) return DemuxStatus::end;
         if (page_size_ > 0) {

@@ -65,6 +65,7 @@ class OggDemuxer final : public Demuxer {
     void forget_packets();
     [[nodiscard]] Status measure(Link& link);
     [[nodiscard]] Result<bool> walk_link(Link* link);
+    [[nodiscard]] DemuxStatus next_piece(Packet& packet);
     [[nodiscard]] DemuxStatus load_page();
     [[nodiscard]] DemuxStatus next_link();
     void split(const OggPage& page);
@@ -91,6 +92,7 @@ class OggDemuxer final : public Demuxer {
     std::vector<std::uint8_t> joined_;   // the packet put together last
     std::optional<std::uint32_t> expected_sequence_;
     std::optional<std::int64_t> running_;  // granule where the next packet starts
+    std::int64_t wanted_ = kNoTick;        // tick; packets that end before it are passed over
     Error error_;
     std::uint64_t damage_ = 0;
 };

@@ -227,6 +227,7 @@ Status OggDemuxer::seek(Samples position) {
     enter(link);
     if (page.value() < 0) return reader_.seek(link.data_begin);
     running_.reset();  // the page's granule tells
+    wanted_ = granule - origin;
     return reader_.seek(page.value());
 }
 
