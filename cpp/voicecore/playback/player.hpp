@@ -78,11 +78,14 @@ class Player final : public audio::SinkListener {
     [[nodiscard]] Stream& stream() noexcept { return stream_; }
     // How many frames may pass until somebody hears that we were late.
     [[nodiscard]] std::uint64_t urgency() const noexcept {
-        return open_orders_.load(std::memory_order_relaxed) != 0 ? 0 : stream_.ahead();
+        if (open_orders_.load(std::memory_order_relaxed) != 0) return 0;
+        // Nobody listens yet to a stream that has not started; one that has must not run dry for it.
+        return stream_.started() ? stream_.ahead() : stream_.ahead() + kStartingUrgency;
     }
     // True when no queued request points here any more, and none will.
     [[nodiscard]] bool bury() noexcept { return pool_slot.again || stream_.take_fill_request(); }
     [[nodiscard]] std::shared_ptr<Player> take_self() noexcept { return std::move(self_); }
+    static constexpr std::uint64_t kStartingUrgency = 2;
     struct Slot {  // under the pool's lock
         bool running = false;
         bool again = false;
