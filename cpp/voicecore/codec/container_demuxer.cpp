@@ -384,11 +384,14 @@ Status ContainerDemuxer::seek(Samples position) {
         at_end_ = true;
         return Done{};
     }
+    // The beginning includes what is skipped there: decoders start up in it.
     const std::int64_t ticks =
-        av_rescale(position.count(), segment_->rate, kSampleRate) + first_skip_;
-    std::int64_t stamp =
-        first_stamp_ + av_rescale_q_rnd(std::max<std::int64_t>(ticks, 0), {1, segment_->rate},
-                                        stream_->time_base, AV_ROUND_DOWN);
+        position <= Samples{0}
+            ? 0
+            : av_rescale(position.count(), segment_->rate, kSampleRate) + first_skip_;
+    const std::int64_t stamp =
+        first_stamp_ +
+        av_rescale_q_rnd(ticks, {1, segment_->rate}, stream_->time_base, AV_ROUND_DOWN);
     int code = av_seek_frame(context_.get(), stream_->index, stamp, AVSEEK_FLAG_BACKWARD);
     // Some demuxers find nothing before the first key frame; the beginning always exists.
     if (code < 0) code = av_seek_frame(context_.get(), stream_->index, first_stamp_, 0);

@@ -213,7 +213,7 @@ Status OggDemuxer::seek(Samples position) {
     const std::int64_t origin = link.origin.value_or(0);
     const Samples inside = position - *link.segment->base;
     const std::int64_t granule = origin + av_rescale(inside.count(), link.segment->rate, kSampleRate);
-    if (position < Samples{0} || granule <= link.first_granule) {
+    if (position <= Samples{0} || granule <= link.first_granule) {
         enter(link);
         return reader_.seek(link.data_begin);
     }
@@ -225,9 +225,9 @@ Status OggDemuxer::seek(Samples position) {
     auto page = bisect(link, granule);
     if (!page) return std::move(page).error();
     enter(link);
+    wanted_ = granule - origin;
     if (page.value() < 0) return reader_.seek(link.data_begin);
     running_.reset();  // the page's granule tells
-    wanted_ = granule - origin;
     return reader_.seek(page.value());
 }
 

@@ -299,11 +299,16 @@ void PcmSource::seek(Samples position) noexcept {
         margin = Samples{av_rescale(resampling, kSampleRate, rate) + kFrameSamples};
         margin += warm_up_;
     }
-    // A decoder that was drained takes nothing more, and one that was flushed is as good as new.
-    if (decoder_) decoder_->flush();
-    if (!decoder_) segment_.reset();
+    const Samples from = std::max(position - margin, Samples{0});
+    // Flushed decoders keep traces (AAC its window shape) that only audio in front washes out.
+    if (decoder_ && from > Samples{0}) {
+        decoder_->flush();
+    } else {
+        decoder_.reset();
+        segment_.reset();
+    }
     try {
-        feed_->seek(std::max(position - margin, Samples{0}));
+        feed_->seek(from);
     } catch (const std::bad_alloc&) {
         fail({Errc::no_memory, 0, "out of memory while seeking"});
     }
