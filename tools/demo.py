@@ -215,7 +215,7 @@ def compare(theirs: report.Stream) -> str:
         f"{theirs.name} beside it: half of the gaps up to {milliseconds(percentile(gaps, 0.5))}, "
         f"99 % up to {milliseconds(percentile(gaps, 0.99))}, the longest "
         f"{milliseconds(max(gaps))}; 99 % left within {late} of their deadline, the first "
-        f"{milliseconds(theirs.first_ms)} after the start{cpu}."
+        f"{milliseconds(theirs.opened_ms)} after the start{cpu}."
     )
 
 
@@ -250,6 +250,7 @@ def run(file: str, out: Path) -> None:
         received=heard,
         lateness=[(edge, count) for edge, count in played["lateness_ms"]["histogram"]],
         first_ms=played["first_frame_ms"],
+        opened_ms=played["open_ms"] + played["first_frame_ms"],
         cpu_ms=played["process_cpu_ms"],
     )
     theirs = report.Stream(
@@ -257,7 +258,7 @@ def run(file: str, out: Path) -> None:
         log=log_theirs,
         received=heard_theirs,
         lateness=[(late, 1) for late in measured["lateness_ms"]],
-        first_ms=measured["first_ms"],
+        opened_ms=measured["first_ms"],
         cpu_ms=measured["cpu_ms"],
     )
     words = [*play_summary({**played, "sink": "the receiver"}), *receive_summary(heard)]
@@ -292,7 +293,7 @@ def run(file: str, out: Path) -> None:
         (out / "stats.json", "the statistics of both"),
         (out / "report.html", "open this in a browser"),
     ):
-        print(f"{path!s:<24} {what}")
+        print(f"{path!s:<{len(str(out)) + 13}} {what}")
 
 
 def main() -> int:

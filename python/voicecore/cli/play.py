@@ -220,6 +220,8 @@ class _Run:
     durations: list[float | None] = field(default_factory=list)
     problem: BaseException | None = None
     reason: str = ""
+    open_s: float = 0.0
+    cpu_began: float = 0.0
     note: str = ""
     note_until: float = 0.0
     seek_target: float = 0.0
@@ -229,7 +231,9 @@ class _Run:
         with StopSignals() as signals:
             clock = ManualClock() if self.options.virtual else None
             async with Engine(clock=clock) as engine:
+                self.cpu_began, began = time.process_time(), time.monotonic()
                 sources = await signals.guard(self._open_first(engine))
+                self.open_s = time.monotonic() - began
                 loop = asyncio.get_running_loop()
                 make = self.options.sink.make  # a name look-up can take seconds
                 sink = await signals.guard(loop.run_in_executor(None, make))
@@ -280,7 +284,7 @@ class _Run:
         signals: StopSignals,
     ) -> int:
         options = self.options
-        began, cpu_began = time.monotonic(), time.process_time()
+        began = time.monotonic()
         player = engine.play(
             sources,
             sink,
@@ -304,9 +308,10 @@ class _Run:
                 task.cancel()
             # The watcher ends by itself, having seen the last event.
             await asyncio.wait(tasks, timeout=1.0)
-            elapsed, cpu = time.monotonic() - began, time.process_time() - cpu_began
+            elapsed, cpu = time.monotonic() - began, time.process_time() - self.cpu_began
             code = self._code(signals)
             record = self._record(engine, player, sink, signals, code)
+            record["open_ms"] = self.open_s * 1000
             record["elapsed_s"], record["process_cpu_ms"] = elapsed, cpu * 1000
             if self.results is not None:
                 self.results.write(json_bytes("play", record))
@@ -404,6 +409,7 @@ class _Run:
         self.note, self.note_until = note, time.monotonic() + seconds
 
     def _on_key(self, key: Key, player: Player) -> None:
+        self.note_until = 0.0
         match key:
             case Key.PAUSE:
                 if player.state is PlayerState.PAUSED:

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from voicecore.cli.exits import one_line
-from voicecore.cli.words import clock_time, milliseconds
+from voicecore.cli.words import clock_time, count, milliseconds
 
 INTERVAL = 0.1
 """Seconds between two pictures."""
@@ -35,57 +33,53 @@ class PlayPicture:
     underruns: int = 0
     note: str = ""
 
-    def __rich_console__(self, console: Console, options: object) -> list[RenderableType]:
-        return [self.line(console.width)]
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.line(options.max_width)
 
-    def line(self, width: int) -> Table:
-        """One row that fits the width; what matters least goes first."""
-        marks = {"playing": ("▶", "green"), "paused": ("⏸", "yellow"), "priming": ("…", "cyan")}
-        mark, colour = marks.get(self.state, ("■", "dim"))
-        name = Text(overflow="ellipsis", no_wrap=True)
-        if self.tracks > 1:
-            name.append(f"{self.track + 1}/{self.tracks} ", style="dim")
-        name.append(self.name, style="bold")
-        cells: list[RenderableType] = [Text(mark, style=colour), name, Text(self._times())]
-        row = Table.grid(padding=(0, 1))
-        row.add_column(no_wrap=True)
-        row.add_column(no_wrap=True, overflow="ellipsis", max_width=max(8, width // 3))
-        row.add_column(no_wrap=True)
-        if width >= 60:
-            row.add_column(no_wrap=True)
-            cells.append(self._bar(min(30, width // 4)))
-        extras = self._extras(width)
-        if extras.plain:
-            row.add_column(no_wrap=True, overflow="ellipsis")
-            cells.append(extras)
-        row.add_row(*cells)
-        return row
-
-    def _times(self) -> str:
-        text = clock_time(self.position)
-        return text if self.duration is None else f"{text} / {clock_time(self.duration)}"
-
-    def _bar(self, width: int) -> ProgressBar:
-        if self.duration is None:
-            return ProgressBar(total=None, width=width, pulse=True)
-        return ProgressBar(
-            total=max(self.duration, 0.001),
-            completed=min(self.position, self.duration),
-            width=width,
-        )
-
-    def _extras(self, width: int) -> Text:
-        extras = Text(no_wrap=True, overflow="ellipsis")
+    def line(self, width: int) -> Text:
+        """One line that fits the width; what matters least goes first."""
+        mark, colour = _MARKS.get(self.state, ("■", "dim"))
+        times = clock_time(self.position)
+        if self.duration is not None:
+            times += f" / {clock_time(self.duration)}"
+        place = f"{self.track + 1}/{self.tracks} " if self.tracks > 1 else ""
+        name = Text(self.name)
+        room = width - len(times) - len(place) - 6
+        name.truncate(max(6, min(width // 3, room)), overflow="ellipsis")
+        line = Text(no_wrap=True, overflow="ellipsis")
+        line.append(mark, style=colour)
+        line.append(f" {place}", style="dim")
+        line.append(name.plain, style="bold")
+        line.append(f"  {times}  ")
         if self.note:
-            extras.append(self.note, style="yellow")
-            return extras
+            line.append(self.note, style="yellow")
+            return line
+        extras = self._extras()
+        room = min(30, width - line.cell_len - extras.cell_len - 2)
+        if self.duration and room >= 8:
+            line.append_text(bar(self.position / self.duration, room))
+            line.append("  ")
+        line.append_text(extras)
+        return line
+
+    def _extras(self) -> Text:
+        parts = Text()
         if self.volume != 1.0:
-            extras.append(f"vol {self.volume:.2f} ", style="cyan")
+            parts.append(f"vol {self.volume:.2f}  ", style="cyan")
         if self.underruns:
-            extras.append(f"{self.underruns} underruns ", style="yellow")
-        if width >= 80 and self.lateness_p99 is not None:
-            extras.append(f"late p99 {milliseconds(self.lateness_p99)}", style="dim")
-        return extras
+            parts.append(count(self.underruns, "underrun") + "  ", style="yellow")
+        if self.lateness_p99 is not None:
+            parts.append(f"late p99 {milliseconds(self.lateness_p99)}", style="dim")
+        return parts
+
+
+_MARKS = {"playing": ("▶", "green"), "paused": ("⏸", "yellow"), "priming": ("…", "cyan")}
+
+
+def bar(share: float, width: int) -> Text:
+    """How much is done, 0 to 1."""
+    done = round(min(1.0, max(0.0, share)) * width)
+    return Text.assemble(("━" * done, "green"), ("━" * (width - done), "bright_black"))
 
 
 class StatusLine:

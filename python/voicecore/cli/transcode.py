@@ -8,8 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from voicecore import EncoderSettings, Engine, Source, TranscodeResult
@@ -18,7 +16,7 @@ from voicecore.cli import options as opt
 from voicecore.cli.exits import Exit, Failure, exit_code
 from voicecore.cli.output import print_json, stderr_is_terminal
 from voicecore.cli.play import refuse_same_file
-from voicecore.cli.progress import StatusLine, short_name
+from voicecore.cli.progress import StatusLine, bar, short_name
 from voicecore.cli.signals import StopSignals
 from voicecore.cli.words import clock_time
 from voicecore.errors import VoicecoreError
@@ -138,16 +136,13 @@ async def _transcode(
                 )
 
 
-def _picture(name: str, done: float, total: float | None, elapsed: float) -> Table:
-    row = Table.grid(padding=(0, 1))
-    for _ in range(4):
-        row.add_column(no_wrap=True, overflow="ellipsis")
-    times = clock_time(done) if total is None else f"{clock_time(done)} / {clock_time(total)}"
-    ratio = f"{done / elapsed:,.0f}× real time" if elapsed > 0.2 else ""
-    bar = (
-        ProgressBar(total=None, width=30, pulse=True)
-        if total is None
-        else ProgressBar(total=max(total, 0.001), completed=min(done, total), width=30)
-    )
-    row.add_row(Text(name, style="bold"), bar, Text(times), Text(ratio, style="dim"))
-    return row
+def _picture(name: str, done: float, total: float | None, elapsed: float) -> Text:
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append(name, style="bold")
+    line.append(f"  {clock_time(done)}")
+    if total:
+        line.append(f" / {clock_time(total)}  ")
+        line.append_text(bar(done / total, 30))
+    if elapsed > 0.2:
+        line.append(f"  {done / elapsed:,.0f}× real time", style="dim")
+    return line
