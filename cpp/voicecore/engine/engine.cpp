@@ -80,11 +80,15 @@ TimePoint Engine::advance(Nanoseconds by, const CancelToken* cancel) {
     const std::lock_guard turn{turn_mutex_};
     auto& clock = static_cast<ManualClock&>(*clock_);
     const TimePoint target = clock.now() + by;
-    while (!closed()) {
-        // Everything that a tick at this instant needs is there before it runs.
-        feeders_.wait_until([&] { return settled() || closed() || (cancel && cancel->cancelled()); });
-        if (closed() || (cancel != nullptr && cancel->cancelled())) break;
+    const auto given_up = [&] { return closed() || (cancel != nullptr && cancel->cancelled()); };
+    const auto settle = [&] { feeders_.wait_until([&] { return settled() || given_up(); }); };
+    while (true) {
+        // Everything that a tick at this instant needs is there before it runs; and before the caller
+        // does anything else, so that his next order meets the same state every time.
+        settle();
+        if (given_up()) break;
         frame_clock_.run_due();
+        settle();
         const TimePoint next = frame_clock_.next_deadline();
         if (next > target) {
             clock.set(target);
