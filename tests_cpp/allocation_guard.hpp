@@ -27,13 +27,40 @@ class AllocationGuard {
 
 #ifdef VOICECORE_ALLOCATION_GUARD_DEFINE
 
-#include <cstdlib>
-#include <new>
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define VOICECORE_ALLOCATION_GUARD_HOOKS
+#endif
+#endif
 
 namespace voicecore_test::detail {
 
 // Constant-initialised and trivial, so that reading it allocates nothing itself.
 inline thread_local std::uint64_t allocations = 0;
+
+}  // namespace voicecore_test::detail
+
+std::uint64_t voicecore_test::thread_allocations() noexcept {
+    return detail::allocations;
+}
+
+#ifdef VOICECORE_ALLOCATION_GUARD_HOOKS
+
+#include <sanitizer/allocator_interface.h>
+
+namespace voicecore_test::detail {
+
+inline const int hooks_installed = ::__sanitizer_install_malloc_and_free_hooks(
+    [](const volatile void*, std::size_t) { ++allocations; }, [](const volatile void*) {});
+
+}  // namespace voicecore_test::detail
+
+#else
+
+#include <cstdlib>
+#include <new>
+
+namespace voicecore_test::detail {
 
 inline void* count_and_allocate(std::size_t size, std::size_t alignment) noexcept {
     ++allocations;
@@ -50,10 +77,6 @@ inline void* allocate_or_throw(std::size_t size, std::size_t alignment) {
 }
 
 }  // namespace voicecore_test::detail
-
-std::uint64_t voicecore_test::thread_allocations() noexcept {
-    return detail::allocations;
-}
 
 // The array, nothrow and sized forms of the library end in these (new.cc and friends), except for
 // the aligned ones and those that a compiler may inline; all are spelled out to be sure.
@@ -106,4 +129,5 @@ void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
     std::free(p);
 }  // NOLINT
 
+#endif  // VOICECORE_ALLOCATION_GUARD_HOOKS
 #endif  // VOICECORE_ALLOCATION_GUARD_DEFINE

@@ -1,6 +1,9 @@
 #define VOICECORE_ALLOCATION_GUARD_DEFINE
 #include "allocation_guard.hpp"
 
+#include <new>
+#include <thread>
+
 #include "catch.hpp"
 #include "rig.hpp"
 #include "voicecore/transport/memory_sink.hpp"
@@ -33,9 +36,16 @@ std::uint64_t allocations_of(audio::PacketSink& sink) {
 
 TEST_CASE("the guard sees an allocation of this thread, and only of this thread") {
     const AllocationGuard guard;
-    auto* number = new int{1};  // NOLINT
-    delete number;              // NOLINT
-    REQUIRE(guard.count() == 1);
+    ::operator delete(::operator new(64));
+    std::uint64_t elsewhere = 0;
+    const std::uint64_t here = guard.count();
+    std::thread{[&elsewhere] {
+        const AllocationGuard other;
+        ::operator delete(::operator new(64));
+        elsewhere = other.count();
+    }}.join();
+    REQUIRE(here == 1);
+    REQUIRE(elsewhere == 1);
 }
 
 TEST_CASE("a UDP sink allocates nothing on the frame path, whether the peer is there or not") {

@@ -280,7 +280,7 @@ TEST_CASE("an output that is too small spends no nonce") {
 }
 
 TEST_CASE("a key of the wrong length is refused with both lengths") {
-    for (const std::size_t size : {0, 16, 31, 33}) {
+    for (const std::size_t size : {0U, 16U, 31U, 33U}) {
         const auto made = Cipher::for_sending(CipherMode::xchacha20_poly1305, Bytes(size, 1));
         REQUIRE_FALSE(made.ok());
         REQUIRE(made.error().code == Errc::invalid_argument);

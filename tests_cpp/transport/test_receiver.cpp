@@ -388,19 +388,20 @@ TEST_CASE("destroying a receiver in the middle of a stream finishes its file") {
             std::string::npos);
 }
 
-TEST_CASE("statistics may be read while packets arrive") {
+TEST_CASE("statistics may be read while packets arrive, and only grow") {
     auto receiver = open_receiver(plain_options());
     auto sink = sink_to(*receiver);
     const Bytes packet = packet_of(1);
     std::uint64_t last = 0;
-    for (int i = 0; i < 2'000; ++i) {
+    const auto limit = std::chrono::steady_clock::now() + kPatience;
+    for (unsigned i = 1; i <= 2'000; ++i) {
         (void)sink->send(outgoing(packet));
-        if (i % 20 == 0) {
+        // Not so far ahead that the socket's buffer could fill up.
+        while (last + 100 < i && std::chrono::steady_clock::now() < limit) {
             const auto now = receiver->statistics().stream.packets;
             REQUIRE(now >= last);
             last = now;
         }
     }
-    const auto counts = stopped(*receiver);
-    REQUIRE(counts.stream.packets + counts.kernel_drops == 2'000);
+    REQUIRE(stopped(*receiver).stream.packets == 2'000);
 }
