@@ -16,14 +16,15 @@ TEST_CASE("the size of a source's units does not show in the packets") {
     const auto pcm = music(20'000);
     auto a = program_of(std::make_unique<PcmFake>(pcm, 960));
     const auto bytes = play(*a).bytes();
-    for (const std::size_t unit : {1, 7, 441, 4'608, 100'000}) {
+    for (const std::size_t unit : std::initializer_list<std::size_t>{1, 7, 441, 4'608, 100'000}) {
         auto b = program_of(std::make_unique<PcmFake>(pcm, unit));
         REQUIRE(first_difference(play(*b).bytes(), bytes) == kNone);
     }
 }
 
 TEST_CASE("a last partial frame is played and says how much of it is media") {
-    for (const std::size_t samples : {1, 647, 648, 649, 959, 960, 961, 1'608, 1'609, 5'000}) {
+    for (const std::size_t samples :
+         std::initializer_list<std::size_t>{1, 647, 648, 649, 959, 960, 961, 1'608, 1'609, 5'000}) {
         const auto pcm = music(samples);
         auto program = program_of(std::make_unique<PcmFake>(pcm));
         const auto played = play(*program);

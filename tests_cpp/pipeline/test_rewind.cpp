@@ -35,9 +35,9 @@ std::vector<Packet> told_late(const Make& make, std::size_t at, std::size_t ahea
 TEST_CASE("PCM: a volume told late gives the bytes of one told in time") {
     const auto pcm = music(48'000 * 2);
     const Make make = [&] { return std::make_unique<PcmFake>(pcm); };
-    for (const std::size_t at : {0, 1, 7, 8, 9, 31, 40}) {
+    for (const std::size_t at : std::initializer_list<std::size_t>{0, 1, 7, 8, 9, 31, 40}) {
         const auto expected = told_in_time(make, at, 0.25F);
-        for (const std::size_t ahead : {1, 5, 13, 20}) {
+        for (const std::size_t ahead : std::initializer_list<std::size_t>{1, 5, 13, 20}) {
             INFO(at << " + " << ahead);
             REQUIRE(first_difference(told_late(make, at, ahead, 0.25F), expected) == kNone);
         }
@@ -47,9 +47,9 @@ TEST_CASE("PCM: a volume told late gives the bytes of one told in time") {
 TEST_CASE("copied packets: a volume told late gives the bytes of one told in time") {
     const auto packets = encode(music(48'000 * 2));
     const Make make = [&] { return std::make_unique<OpusFake>(packets); };
-    for (const std::size_t at : {0, 1, 5, 8, 30, 41}) {
+    for (const std::size_t at : std::initializer_list<std::size_t>{0, 1, 5, 8, 30, 41}) {
         const auto expected = told_in_time(make, at, 2.0F);
-        for (const std::size_t ahead : {1, 6, 20}) {
+        for (const std::size_t ahead : std::initializer_list<std::size_t>{1, 6, 20}) {
             INFO(at << " + " << ahead);
             REQUIRE(first_difference(told_late(make, at, ahead, 2.0F), expected) == kNone);
         }
@@ -89,7 +89,7 @@ TEST_CASE("a rewind while a return is under way gives the bytes of one told in t
         return play(*program).bytes();
     };
     const auto expected = run(0);
-    for (const std::size_t ahead : {1, 4, 12, 19}) {
+    for (const std::size_t ahead : std::initializer_list<std::size_t>{1, 4, 12, 19}) {
         REQUIRE(first_difference(run(ahead), expected) == kNone);
     }
 }

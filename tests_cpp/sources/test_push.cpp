@@ -43,8 +43,8 @@ TEST_CASE("PCM comes out in the order it was written and ends after the close") 
 }
 
 TEST_CASE("a full queue takes what fits, and the hook comes when half is free") {
-    auto [feed, source] = pcm_push(1'920);
     int writable = 0;
+    auto [feed, source] = pcm_push(1'920);
     feed.set_writable_hook([&] { ++writable; });
     REQUIRE(feed.write_nowait(std::span<const float>{ramp(3'000)}) == 1'920);
     REQUIRE(feed.write_nowait(std::span<const float>{ramp(10)}) == 0);
@@ -67,8 +67,8 @@ TEST_CASE("what a unit shows stays while the producer writes on") {
 }
 
 TEST_CASE("a reader that found nothing is told when there is something, once") {
-    auto [feed, source] = pcm_push(1'920);
     int ready = 0;
+    auto [feed, source] = pcm_push(1'920);
     source->set_ready_hook([&] { ++ready; });
     MediaUnit unit;
     REQUIRE(source->read(unit) == ReadStatus::would_block);
@@ -105,8 +105,8 @@ TEST_CASE("a producer's failure comes after what it had written") {
 }
 
 TEST_CASE("a producer whose source is gone is woken and told") {
-    auto [feed, source] = pcm_push(960);
     int writable = 0;
+    auto [feed, source] = pcm_push(960);
     feed.set_writable_hook([&] { ++writable; });
     REQUIRE_FALSE(feed.abandoned());
     source.reset();
@@ -156,9 +156,9 @@ TEST_CASE("bytes that are no Opus packet are refused at the door") {
 }
 
 TEST_CASE("a full packet queue says so and the hook comes") {
+    int writable = 0;
     auto made = make_opus_push(4);
     auto& [feed, source] = made.value();
-    int writable = 0;
     feed.set_writable_hook([&] { ++writable; });
     const std::vector<std::uint8_t> packet{0xFC, 1};
     int accepted = 0;
@@ -173,9 +173,9 @@ TEST_CASE("a full packet queue says so and the hook comes") {
 
 TEST_CASE("two threads with hooks lose nothing and never wait in vain") {
     constexpr std::size_t kTotal = 200'000;
-    auto push = pcm_push(1'000);
     voicecore::WakeSignal writable;
     voicecore::WakeSignal ready;
+    auto push = pcm_push(1'000);
     push.feed.set_writable_hook([&] { writable.signal(); });
     push.source->set_ready_hook([&] { ready.signal(); });
     std::thread producer{[&] {
@@ -205,11 +205,11 @@ TEST_CASE("two threads with hooks lose nothing and never wait in vain") {
 
 TEST_CASE("two threads pass packets and lose none") {
     constexpr int kTotal = 50'000;
+    voicecore::WakeSignal writable;
+    voicecore::WakeSignal ready;
     auto made = make_opus_push(8);
     auto& feed = made->feed;
     auto& source = *made->source;
-    voicecore::WakeSignal writable;
-    voicecore::WakeSignal ready;
     feed.set_writable_hook([&] { writable.signal(); });
     source.set_ready_hook([&] { ready.signal(); });
     std::thread producer{[&] {

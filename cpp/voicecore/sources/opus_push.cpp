@@ -101,7 +101,9 @@ class OpusPushSource final : public audio::MediaSource {
 
 OpusFeed::OpusFeed(std::shared_ptr<OpusQueue> queue) noexcept : queue_{std::move(queue)} {}
 OpusFeed::~OpusFeed() {
-    if (queue_) close();
+    if (!queue_) return;
+    close();
+    set_writable_hook({});  // what it would wake goes with this half
 }
 OpusFeed::OpusFeed(OpusFeed&&) noexcept = default;
 OpusFeed& OpusFeed::operator=(OpusFeed&&) noexcept = default;

@@ -130,7 +130,9 @@ class PcmPushSource final : public audio::MediaSource {
 
 PcmFeed::PcmFeed(std::shared_ptr<PcmQueue> queue) noexcept : queue_{std::move(queue)} {}
 PcmFeed::~PcmFeed() {
-    if (queue_) close();
+    if (!queue_) return;
+    close();
+    set_writable_hook({});  // what it would wake goes with this half
 }
 PcmFeed::PcmFeed(PcmFeed&&) noexcept = default;
 PcmFeed& PcmFeed::operator=(PcmFeed&&) noexcept = default;
