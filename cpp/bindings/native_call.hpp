@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <stdexcept>
+#include <string>
 
 #include "voicecore/base/result.hpp"
 
@@ -20,6 +21,9 @@ namespace door {
 void leave() noexcept;
 [[nodiscard]] bool closed() noexcept;
 }  // namespace door
+
+// Text for Python. File names are bytes: what is not UTF-8 shows as backslashed escapes.
+[[nodiscard]] py::str to_text(const std::string& text);
 
 // Raises the one Python exception that stands for the error. GIL held.
 [[noreturn]] void raise(const Error& error);

@@ -143,7 +143,7 @@ class Receiver:
         mode: str,
         key: bytes,
         ssrc: int | None,
-        ogg: str,
+        ogg: str | bytes,
         log: int,
         idle: float | None,
         duration: float | None,
@@ -173,7 +173,7 @@ class SqliteCopyProbe:
 
 def open_source(
     channel: EventChannel,
-    location: str,
+    location: str | bytes,
     input: ByteInput | None,
     headers: list[tuple[str, str]],
     start: int,
@@ -181,7 +181,7 @@ def open_source(
     private_addresses: bool,
     timeout: float,
     reconnects: int,
-    ca_file: str,
+    ca_file: str | bytes,
 ) -> OpenOperation: ...
 def tone_source(frequency: float, amplitude: float, length: int | None) -> Source: ...
 def udp_sink(
@@ -194,14 +194,14 @@ def udp_sink(
     keep_alive: float,
     fd: int | None,
 ) -> Sink: ...
-def ogg_sink(path: str, comments: list[tuple[str, str]], serial: int) -> Sink: ...
+def ogg_sink(path: str | bytes, comments: list[tuple[str, str]], serial: int) -> Sink: ...
 def null_sink() -> Sink: ...
 def memory_sink(limit: int) -> Sink: ...
 def take_packets(sink: Sink) -> list[tuple[bytes, int, int, bool]]: ...
 def transcode(
     channel: EventChannel,
     sources: list[Source],
-    path: str,
+    path: str | bytes,
     comments: list[tuple[str, str]],
     serial: int,
     volume: float,

@@ -240,7 +240,7 @@ class Engine:
         location, native_input = _location_of(source)
         operation = _core.open_source(
             self._bridge.channel,
-            location,
+            os.fsencode(location),  # names of files are bytes; not all are UTF-8
             native_input,
             pairs,
             round(start * SAMPLE_RATE),
@@ -248,7 +248,7 @@ class Engine:
             private_addresses,
             timeout,
             reconnects,
-            os.fspath(ca_file) if ca_file is not None else "",
+            os.fsencode(ca_file) if ca_file is not None else "",
         )
         return Source(await self._opened(operation))
 

@@ -143,7 +143,7 @@ class Receiver:
             mode,
             bytes(key),
             ssrc,
-            os.fspath(ogg) if ogg is not None else "",
+            os.fsencode(ogg) if ogg is not None else "",
             1_000_000 if log else 0,
             idle,
             duration,

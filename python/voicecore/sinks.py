@@ -96,7 +96,7 @@ class OggSink(Sink):
     ) -> None:
         _validate.whole("serial", serial, 0, 2**32 - 1)
         self.path = os.fspath(path)
-        self._handle = _core.ogg_sink(self.path, list((tags or {}).items()), serial)
+        self._handle = _core.ogg_sink(os.fsencode(path), list((tags or {}).items()), serial)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ async def transcode(
     operation = _core.transcode(
         bridge.channel,
         [one._handle for one in sources],
-        os.fspath(path),
+        os.fsencode(path),
         list((tags or {}).items()),
         serial,
         float(volume),

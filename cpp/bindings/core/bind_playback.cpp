@@ -12,7 +12,7 @@ namespace {
 constexpr double to_ms(Nanoseconds value) { return static_cast<double>(value.count()) / 1e6; }
 
 py::tuple error_tuple(const Error& error) {
-    return py::make_tuple(std::string{to_string(error.code)}, error.native, error.message);
+    return py::make_tuple(std::string{to_string(error.code)}, error.native, to_text(error.message));
 }
 
 py::dict player_statistics(const playback::Player& player) {

@@ -35,12 +35,19 @@ bool closed() noexcept { return shut.load(std::memory_order_seq_cst); }
 
 unsigned fork_generation() noexcept { return generation.load(std::memory_order_relaxed); }
 
+py::str to_text(const std::string& text) {
+    PyObject* decoded = PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()),
+                                             "backslashreplace");
+    if (decoded == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::str>(decoded);
+}
+
 namespace {
 
 [[noreturn]] void raise_from(const Error& error, bool sink) {
     const py::object make = py::module_::import("voicecore.errors").attr("from_native");
     const py::object exception = make(std::string{to_string(error.code)}, error.native,
-                                      error.message, py::arg("sink") = sink);
+                                      to_text(error.message), py::arg("sink") = sink);
     PyErr_SetObject(py::type::of(exception).ptr(), exception.ptr());
     throw py::error_already_set();
 }
