@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command import Here, write_tone
+
+from cli.command import Here, write_tone
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from command import (
+
+from cli.command import (
     KEY,
     MUSIC,
     VOICECORE,

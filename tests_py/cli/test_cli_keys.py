@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import MUSIC, PATIENCE, VOICECORE, read_ogg
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.command import MUSIC, PATIENCE, VOICECORE, read_ogg
 from voicecore.cli.keys import Key, KeyDecoder
 
 ALL = [

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import (
+
+from cli.command import (
     KEY,
     MUSIC,
     Done,
@@ -26,7 +27,6 @@ from command import (
     wait_until_written,
     write_tone,
 )
-
 from voicecore.cli import play as play_module
 
 SILENCE = b"\xf8\xff\xfe"

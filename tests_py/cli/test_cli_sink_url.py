@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 import pytest
-from command import KEY
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.command import KEY
 from voicecore.cli.sink_url import (
     NullTarget,
     OggTarget,

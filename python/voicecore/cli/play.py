@@ -308,6 +308,7 @@ class _Run:
                 task.cancel()
             # The watcher ends by itself, having seen the last event.
             await asyncio.wait(tasks, timeout=1.0)
+            self._collect(player)
             elapsed, cpu = time.monotonic() - began, time.process_time() - self.cpu_began
             code = self._code(signals)
             record = self._record(engine, player, sink, signals, code)
@@ -363,10 +364,14 @@ class _Run:
     async def _watch(self, player: Player) -> None:
         async for event in player.events():
             if event.kind == "track_failed":
-                name = self._name(event.track or 0)
-                self._fail(Failure(Exit.INPUT, player.error or "cannot be decoded further", name))
+                self._collect(player)
             elif event.kind == "finished":
                 self.reason = event.detail
+
+    def _collect(self, player: Player) -> None:
+        """Tracks that failed; playing goes on with the next."""
+        for track, error in player.take_track_errors():
+            self._fail(Failure(Exit(exit_code(error)), error, self._name(track)))
 
     def _fail(self, error: BaseException) -> None:
         """Remember the first problem; say every further one at once."""

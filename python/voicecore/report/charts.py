@@ -91,21 +91,24 @@ class Plot:
         """The whole."""
         grid = "".join(f"M0 {self._y(value)}H{UNITS}" for value, _ in self.y.ticks)
         grid += "".join(f"M{self._x(value)} 0V{UNITS}" for value, _ in self.x.ticks)
-        labels = "".join(
-            f'<span class="tx{" last" if self.x.place(value) > 0.97 else ""}" style="left:{100 * self.x.place(value):.2f}%">{escape(text)}</span>'
-            for value, text in self.x.ticks
-        ) + "".join(
-            f'<span class="ty" style="bottom:{100 * self.y.place(value):.2f}%">'
-            f"{escape(text)}</span>"
-            for value, text in self.y.ticks
-        )
         head = '<i class="head"></i>' if self.playhead else ""
         return (
             f'<div class="plot{" timed" if self.playhead else ""}" style="height:{self.height}px">'
             f'<svg viewBox="0 0 {UNITS} {UNITS}" preserveAspectRatio="none" role="img" '
             f'aria-label="{escape(self.label)}"><path class="grid" d="{grid}"/>'
-            f"{''.join(self.body)}</svg>{head}{labels}</div>"
+            f"{''.join(self.body)}</svg>{head}{self._labels()}</div>"
         )
+
+    def _labels(self) -> str:
+        spans = []
+        for value, text in self.x.ticks:
+            place = self.x.place(value)
+            kind = "tx last" if place > 0.97 else "tx"  # one at the very end stays inside the box
+            spans.append(f'<span class="{kind}" style="left:{place:.2%}">{escape(text)}</span>')
+        for value, text in self.y.ticks:
+            place = self.y.place(value)
+            spans.append(f'<span class="ty" style="bottom:{place:.2%}">{escape(text)}</span>')
+        return "".join(spans)
 
     def _x(self, value: float) -> float:
         return round(self.x.place(value) * UNITS, 1)
@@ -127,6 +130,12 @@ def nice_step(rough: float) -> float:
         return 1.0
     power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough - 1e-12)
+
+
+def round_up(value: float) -> float:
+    """The end of an axis that shows `value` with four to five ticks."""
+    step = nice_step(value / 4)
+    return math.ceil(value / step - 1e-9) * step
 
 
 def time_ticks(seconds: float) -> list[Tick]:
@@ -179,7 +188,7 @@ def histogram(
     if not binned:
         return '<p class="none">Nothing was measured.</p>'
     top = max(max(bins) for _, bins in binned) * 100
-    high = nice_step(top / 4) * 4
+    high = round_up(top)
     plot = Plot(log_axis_ms(), Axis(0, high, even_ticks(high, " %", 4)), height, label)
     for place, (number, bins) in enumerate(binned):
         for index, share in enumerate(bins):

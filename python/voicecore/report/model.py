@@ -25,7 +25,9 @@ class Stream:
     lateness: Sequence[tuple[float, int]] = ()
     """Departures: (milliseconds after the sender's own deadline, packets)."""
     first_ms: float | None = None
-    """From the call that starts playing to the first packet."""
+    """From the call that starts playing to the first packet, the file being open."""
+    opened_ms: float | None = None
+    """The same from before the file was opened."""
     cpu_ms: float | None = None
     """CPU time of the whole process while playing, children included."""
 
