@@ -34,7 +34,7 @@ TEST_CASE("after a seek every sample is the one that playing up to it gives") {
     for (const char* name :
          {"a44.wav", "a48.wav", "cbr.mp3", "vbr.mp3", "vbr-noxing.mp3", "cbr48.mp3", "low.mp3",
           "aac.m4a", "aac.aac", "vorbis.ogg", "vorbis48.ogg", "flac.flac", "flac.ogg", "alac.m4a",
-          "s24be.aiff", "rate11025.wav", "rate96000.wav", "wavpack.wv", "mp2.mp2", "aac.mka"}) {
+          "s24be.aiff", "rate11025.wav", "rate96000.wav", "wavpack.wv", "mp2.mp2", "aac.mka", "vorbis.webm"}) {
         check_exact(name);
     }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <string_view>
 
 #include "voicecore/codec/allow_list.hpp"
 #include "voicecore/codec/native_error.hpp"
@@ -28,6 +29,19 @@ Trim trim_of(const AVPacket& packet) noexcept {
     return {little32(data), little32(data + 4)};
 }
 
+// A quarter of the short block: every length is a multiple of it. 0 when that is finer than milliseconds
+// can tell, or the header is not there.
+std::int64_t vorbis_grid(const AVCodecParameters& parameters) noexcept {
+    constexpr std::string_view kMagic = "\x01vorbis";
+    constexpr std::size_t kBlockSizes = 28;
+    const std::string_view headers{reinterpret_cast<const char*>(parameters.extradata),
+                                   static_cast<std::size_t>(parameters.extradata_size)};
+    const auto at = headers.find(kMagic);
+    if (at == std::string_view::npos || headers.size() < at + kBlockSizes + 1) return 0;
+    const std::int64_t grid = (1LL << (headers[at + kBlockSizes] & 15)) / 4;
+    return grid * 1'000 > parameters.sample_rate ? grid : 0;
+}
+
 // Samples per packet of codecs where that is a constant.
 std::int64_t packet_samples(const AVCodecParameters& parameters) noexcept {
     switch (parameters.codec_id) {
@@ -40,6 +54,8 @@ std::int64_t packet_samples(const AVCodecParameters& parameters) noexcept {
         case AV_CODEC_ID_AC3:
         case AV_CODEC_ID_EAC3:
             return 1536;
+        case AV_CODEC_ID_VORBIS:
+            return vorbis_grid(parameters);
         default:
             return parameters.frame_size;
     }

@@ -47,7 +47,11 @@ class FrameDemuxer::Indexing final : public Demuxer::Preparation {
 Result<std::unique_ptr<FrameDemuxer>> FrameDemuxer::open(ByteReader reader) {
     auto demuxer = std::make_unique<FrameDemuxer>(Key{}, std::move(reader));
     if (auto read = demuxer->read_tags(); !read) return std::move(read).error();
-    if (auto found = demuxer->first_frame(); !found) return std::move(found).error();
+    // What is looked at here is read again by playing, also where the input cannot seek.
+    demuxer->reader_.pin();
+    auto found = demuxer->first_frame();
+    demuxer->reader_.unpin();
+    if (!found) return std::move(found).error();
     return demuxer;
 }
 
@@ -91,7 +95,8 @@ Status FrameDemuxer::first_frame() {
 // walking a file that is small enough.
 Status FrameDemuxer::estimate(const FoundFrame& first) {
     const auto size = reader_.size();
-    std::optional<std::int64_t> frames = first.info ? first.info->frames : std::nullopt;
+    std::optional<std::int64_t> frames;
+    if (first.info) frames = first.info->frames;
     if (frames && size && first.info->bytes) {
         // Files that were joined keep the first one's description; tags behind the audio are small.
         constexpr std::int64_t kTags = 1024;
@@ -102,7 +107,9 @@ Status FrameDemuxer::estimate(const FoundFrame& first) {
     std::int64_t counted = 0;
     bool constant = true;
     std::optional<int> bitrate;
-    while (counted < kFramesLookedAt && (!frames || !size)) {
+    // A live stream must not wait for more than a frame.
+    const std::int64_t looked_at = size ? kFramesLookedAt : 1;
+    while (counted < looked_at && (!frames || !size)) {
         auto found = scanner_.next();
         if (!found) return std::move(found).error();
         if (!found.value() || found.value()->info) break;

@@ -29,7 +29,10 @@ class OpusSource final : public audio::MediaSource {
     }
 
     // For inputs that cannot seek: what lies before `position`, less the pre-roll, is read and dropped.
-    void drop_until(Samples position) noexcept { drop_until_ = position - audio::kOpusPreroll; }
+    void drop_until(Samples position) noexcept {
+        drop_until_ = position - audio::kOpusPreroll;
+        if (held_ && end_ <= drop_until_) held_ = false;
+    }
 
     // Waits for nothing: is there a packet? It stays for the next read().
     [[nodiscard]] audio::ReadStatus prime();
