@@ -312,6 +312,23 @@ TEST_CASE("silence takes the place of what was lost or not sent, so that the tim
     REQUIRE(decoded_samples(dir.file("a.ogg")) == 265 * 960 - 312);
 }
 
+TEST_CASE("a packet that comes after its place was filled is left out of the recording") {
+    TemporaryDirectory dir;
+    auto options = plain_options();
+    options.ogg = OggOptions{};
+    options.ogg->path = dir.file("a.ogg");
+    auto receiver = open_receiver(options);
+    const RawSender sender{*receiver};
+    for (const unsigned i : {0U, 2U, 3U, 4U, 5U, 6U, 7U, 8U, 1U, 9U}) {
+        sender.send_rtp(static_cast<std::uint16_t>(i), 960U * i, packet_of(i));
+    }
+    REQUIRE(stopped(*receiver).stream.reordered == 1);
+    const auto packets = recorded_packets(dir.file("a.ogg"));
+    REQUIRE(packets.size() == 10);
+    REQUIRE(packets[1] == kSilence);
+    for (unsigned i = 2; i < 10; ++i) REQUIRE(packets[i] == packet_of(i));
+}
+
 TEST_CASE("without filling, the packets follow one another") {
     TemporaryDirectory dir;
     auto options = plain_options();

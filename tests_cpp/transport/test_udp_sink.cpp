@@ -155,6 +155,19 @@ TEST_CASE("a keep-alive of eight bytes leaves every interval, while playing and 
     REQUIRE(sink->statistics().datagrams == 25);
 }
 
+TEST_CASE("ticks that were idle do not count again with the packet after them") {
+    Peer peer;
+    auto options = options_for(peer);
+    options.keepalive = 200ms;
+    auto sink = open_sink(options);
+    const Bytes packet = packet_of(1);
+    for (int i = 0; i < 5; ++i) sink->idle(TimePoint{});
+    (void)sink->send(outgoing(packet, 6));
+    REQUIRE(sink->statistics().keepalives == 0);
+    (void)sink->send(outgoing(packet, 4));
+    REQUIRE(sink->statistics().keepalives == 1);
+}
+
 TEST_CASE("by default a keep-alive leaves every five seconds, and with 0 none ever") {
     Peer peer;
     for (const bool wanted : {true, false}) {
@@ -316,6 +329,19 @@ TEST_CASE("a socket that was shut down fails the sink; the listener hears why in
     REQUIRE(listener.error()->native == EPIPE);
     REQUIRE(listener.error()->message.find("127.0.0.1:") != std::string::npos);
     REQUIRE(sink->start(listener).error().code == Errc::io);
+}
+
+TEST_CASE("a sink that has failed stays failed") {
+    Peer peer;
+    auto sink = open_sink(options_for(peer));
+    const int fd = fd_connected_to(peer.port());
+    REQUIRE(::shutdown(fd, SHUT_RDWR) == 0);
+    const Bytes packet = packet_of(1);
+    REQUIRE(sink->send(outgoing(packet)) == SendStatus::failed);
+    const auto fresh = connect_udp("127.0.0.1", peer.port()).value();
+    REQUIRE(::dup2(fresh.fd.get(), fd) == fd);  // would work again
+    REQUIRE(sink->send(outgoing(packet)) == SendStatus::failed);
+    REQUIRE_FALSE(peer.receive());
 }
 
 TEST_CASE("a key without nonces left fails the sink rather than repeat one") {

@@ -222,6 +222,7 @@ Result<EndReason> Receiver::work() {
     std::array<pollfd, 2> fds{pollfd{.fd = socket_.fd.get(), .events = POLLIN, .revents = 0},
                               pollfd{.fd = stop_event_.get(), .events = POLLIN, .revents = 0}};
     while (true) {
+        // Looked at before the socket: what arrived before stop() is then still taken.
         const bool stopping = stopping_.load(std::memory_order_acquire);
         if (auto taken = take(*mailbox); !taken) return std::move(taken).error();
         if (stopping) return EndReason::stopped;

@@ -35,8 +35,8 @@ struct StreamFigures {
                                       // 1 when that never happened
     std::int64_t first_ns = 0;        // 0 before the first packet
     std::int64_t last_ns = 0;
-    Histogram::Snapshot gaps;      // between consecutive media packets of consecutive timestamps
-    Histogram::Snapshot lateness;  // against the timestamps' grid; the earliest packet of each
+    FineHistogram::Snapshot gaps;      // between consecutive media packets of consecutive timestamps
+    FineHistogram::Snapshot lateness;  // against the timestamps' grid; the earliest packet of each
                                    // transmission is 0
 };
 
@@ -91,8 +91,8 @@ class StreamMeter {
     std::optional<Arrival> anchor_;  // first media packet of the transmission
     std::int64_t earliest_ = 0;      // smallest pending value so far
     std::vector<std::int64_t> pending_;
-    Histogram gaps_;
-    Histogram lateness_;
+    FineHistogram gaps_;
+    FineHistogram lateness_;
 };
 
 }  // namespace voicecore::transport
