@@ -44,12 +44,25 @@ void FeederPool::forget(Player& player) noexcept {
 }
 
 void FeederPool::wait_until(const std::function<bool()>& done) {
-    if (done()) return;
     std::unique_lock lock{mutex_};
     ++watchers_;
-    // A sink's own thread makes progress that no feeder announces, hence the bound.
-    while (!stopping_ && !done()) progress_.wait_for(lock, std::chrono::microseconds{200});
+    while (!stopping_) {
+        const std::uint64_t seen = steps_;
+        // Outside of the lock: what it looks at has locks of its own, which others hold when they call us.
+        lock.unlock();
+        const bool enough = done();
+        lock.lock();
+        if (enough) break;
+        // A sink's own thread makes progress that no feeder announces, hence the bound.
+        progress_.wait_for(lock, std::chrono::microseconds{200},
+                           [&] { return steps_ != seen || stopping_; });
+    }
     --watchers_;
+}
+
+void FeederPool::note_progress() noexcept {
+    ++steps_;
+    if (watchers_ != 0) progress_.notify_all();
 }
 
 void FeederPool::enqueue(Player& player) noexcept {
@@ -122,7 +135,7 @@ void FeederPool::work_on(Player& player, std::unique_lock<std::mutex>& lock) noe
     } else if (result == Player::FeedResult::more && player.stream().take_fill_request()) {
         enqueue(player);
     }
-    if (watchers_ != 0) progress_.notify_all();
+    note_progress();
 }
 
 void FeederPool::retire(Player& player, std::unique_lock<std::mutex>& lock) noexcept {
@@ -133,7 +146,7 @@ void FeederPool::retire(Player& player, std::unique_lock<std::mutex>& lock) noex
     lock.unlock();
     player.retire();
     lock.lock();
-    if (watchers_ != 0) progress_.notify_all();
+    note_progress();
 }
 
 void FeederPool::bury(std::unique_lock<std::mutex>& lock) noexcept {

@@ -46,6 +46,7 @@ class FeederPool {
         }
     };
     void run(int number) noexcept;
+    void note_progress() noexcept;             // under mutex_
     void take_from_clock() noexcept;           // under mutex_
     void enqueue(Player& player) noexcept;     // under mutex_
     bool work_one(std::unique_lock<std::mutex>& lock) noexcept;
@@ -57,6 +58,7 @@ class FeederPool {
     std::mutex mutex_;
     std::condition_variable progress_;
     int watchers_ = 0;
+    std::uint64_t steps_ = 0;  // pieces of work done
     std::priority_queue<Job> jobs_;
     std::vector<Player*> retiring_;
     std::vector<std::shared_ptr<Player>> finished_;
