@@ -5,7 +5,7 @@
 namespace voicecore::codec {
 namespace {
 constexpr std::size_t kChunk = 16 * 1024;       // one read of the input
-constexpr std::int64_t kReadOver = 256 * 1024;  // a seek forward by less is read and dropped
+constexpr std::int64_t kReadOver = 64 * 1024;  // a seek forward by less is read and dropped
 }  // namespace
 
 Result<std::span<const std::uint8_t>> ByteReader::peek(std::size_t wanted) {

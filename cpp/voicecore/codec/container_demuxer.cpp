@@ -309,7 +309,7 @@ void ContainerDemuxer::fill_facts() {
         const bool counted = first_stamp_ >= 0;
         if (counted) ticks -= first_skip_;
     } else if (context_->duration > 0) {
-        ticks = av_rescale_q(context_->duration, AV_TIME_BASE_Q, {1, segment_->rate});
+        ticks = av_rescale_q(context_->duration, {1, AV_TIME_BASE}, {1, segment_->rate});
     }
     const auto bytes = bridge_->reader().size();
     if (ticks < 0 && bytes && !nested_ && stream_->codecpar->bit_rate > 0) {
