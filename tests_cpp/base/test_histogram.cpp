@@ -1,6 +1,7 @@
 #include "catch.hpp"
 #include "voicecore/base/histogram.hpp"
 
+using voicecore::FineHistogram;
 using voicecore::Histogram;
 using namespace std::chrono_literals;
 
@@ -21,6 +22,15 @@ TEST_CASE("a quantile is at most a sixteenth above the true value and never abov
     REQUIRE(shot.quantile(0.5) >= 500us);
     REQUIRE(shot.quantile(0.5) <= 533us);
     REQUIRE(shot.quantile(1.0) == 1000us);
+}
+
+TEST_CASE("the fine histogram tells times around 20 ms apart to 32 us") {
+    for (std::uint64_t us = 16'400; us < 32'700; ++us) {
+        const auto edge = FineHistogram::upper_edge(FineHistogram::index_of(us));
+        REQUIRE(std::chrono::microseconds{us} < edge);
+        REQUIRE(edge - std::chrono::microseconds{us} <= 32us);
+    }
+    REQUIRE(FineHistogram::upper_edge(FineHistogram::kBuckets - 1) > 60s);
 }
 
 TEST_CASE("values outside the range count at its ends") {

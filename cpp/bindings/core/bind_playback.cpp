@@ -9,7 +9,9 @@
 namespace voicecore::bindings {
 namespace {
 
-constexpr double to_ms(Nanoseconds value) { return static_cast<double>(value.count()) / 1e6; }
+constexpr double to_ms(Nanoseconds value) {
+    return static_cast<double>(value.count()) / 1e6;
+}
 
 py::tuple error_tuple(const Error& error) {
     return py::make_tuple(std::string{to_string(error.code)}, error.native, to_text(error.message));
@@ -39,7 +41,7 @@ py::dict player_statistics(const playback::Player& player) {
         first < 0 ? py::object{py::none()} : py::object{py::float_{to_ms(Nanoseconds{first})}};
     out["duration_s"] = static_cast<double>(load(counters.frames_sent)) / kFramesPerSecond;
     out["position_s"] = to_seconds(player.position());
-    out["lateness_ms"] = lateness_dict(counters.lateness.snapshot());
+    out["lateness_ms"] = histogram_dict<Histogram>(counters.lateness.snapshot());
     const audio::StageTimes times = player.stage_times();
     py::dict cpu;
     cpu["decode"] = to_ms(times.decode);
@@ -58,7 +60,7 @@ py::dict engine_report(const engine::Engine& engine) {
     out["players"] = report.streams;
     out["clock_turns"] = report.turns;
     out["clock_cpu_ms"] = to_ms(report.clock_cpu);
-    out["lateness_ms"] = lateness_dict(report.lateness);
+    out["lateness_ms"] = histogram_dict<Histogram>(report.lateness);
     return out;
 }
 
@@ -67,13 +69,12 @@ PlayerHandle play(const EngineHandle& self, const py::list& sources, const SinkH
                   const opus::EncoderOptions& encoder, bool passthrough, bool paused,
                   bool keep_open) {
     const std::shared_ptr<engine::Engine> engine = self.shared();
-    std::unique_ptr<pipeline::Program> program =
-        make_program(sources, {.volume = volume,
-                               .gap = gap,
-                               .loops = loops,
-                               .encoder = encoder,
-                               .passthrough = passthrough,
-                               .keep_open = keep_open});
+    std::unique_ptr<pipeline::Program> program = make_program(sources, {.volume = volume,
+                                                                        .gap = gap,
+                                                                        .loops = loops,
+                                                                        .encoder = encoder,
+                                                                        .passthrough = passthrough,
+                                                                        .keep_open = keep_open});
     playback::Player::Options options;
     options.depth = ProgramSettings::kDefaultDepth;
     options.gain = Gain{volume};
@@ -99,10 +100,14 @@ void append(const PlayerHandle& self, const SourceHandle& source) {
 
 const char* state_name(playback::PlayerState state) {
     switch (state) {
-        case playback::PlayerState::priming: return "priming";
-        case playback::PlayerState::playing: return "playing";
-        case playback::PlayerState::paused: return "paused";
-        case playback::PlayerState::finished: return "finished";
+        case playback::PlayerState::priming:
+            return "priming";
+        case playback::PlayerState::playing:
+            return "playing";
+        case playback::PlayerState::paused:
+            return "paused";
+        case playback::PlayerState::finished:
+            return "finished";
     }
     return "finished";
 }
@@ -116,10 +121,9 @@ void bind_engine(py::module_& module) {
         .def(py::init([](const ChannelHandle& channel, int feeders, bool realtime, bool manual) {
                  const std::shared_ptr<engine::EventChannel> events = channel.shared();
                  return EngineHandle{without_gil([&] {
-                     return engine::Engine::create({.feeders = feeders,
-                                                    .raise_priority = realtime,
-                                                    .manual_clock = manual},
-                                                   events);
+                     return engine::Engine::create(
+                         {.feeders = feeders, .raise_priority = realtime, .manual_clock = manual},
+                         events);
                  })};
              }),
              py::arg("channel"), py::arg("feeders"), py::arg("realtime"), py::arg("manual"))
@@ -128,7 +132,8 @@ void bind_engine(py::module_& module) {
              py::arg("paused"), py::arg("keep_open"))
         .def(
             "advance",
-            [](const EngineHandle& self, double seconds, const std::shared_ptr<CancelToken>& cancel) {
+            [](const EngineHandle& self, double seconds,
+               const std::shared_ptr<CancelToken>& cancel) {
                 engine::Engine& engine = self.get();
                 const Nanoseconds by{static_cast<std::int64_t>(seconds * 1e9 + 0.5)};
                 without_gil([&] { engine.advance(by, cancel.get()); });
@@ -160,8 +165,8 @@ void bind_engine(py::module_& module) {
 }
 
 void bind_player(py::module_& module) {
-    // The controls take a feeder's lock for moments only; the GIL is released for it all the same, so
-    // that no Python thread ever waits behind a native one.
+    // The controls take a feeder's lock for moments only; the GIL is released for it all the same,
+    // so that no Python thread ever waits behind a native one.
     const auto control = [](auto action) {
         return [action](const PlayerHandle& self) {
             playback::Player& player = *self.get().player;
@@ -170,15 +175,15 @@ void bind_player(py::module_& module) {
     };
     using playback::Player;
     py::class_<PlayerHandle>(module, "Player")
-        .def_property_readonly("id", [](const PlayerHandle& self) { return self.get().player->id(); })
+        .def_property_readonly("id",
+                               [](const PlayerHandle& self) { return self.get().player->id(); })
         .def("pause", control([](Player& player) { player.pause(); }))
         .def("resume", control([](Player& player) { player.resume(); }))
         .def("stop", control([](Player& player) { player.stop(); }))
         .def("skip_track", control([](Player& player) { player.skip_track(); }))
         .def("close_playlist", control([](Player& player) {
-                 player.post([](audio::PacketSource& source) {
-                     program_of(source).close_playlist();
-                 });
+                 player.post(
+                     [](audio::PacketSource& source) { program_of(source).close_playlist(); });
              }))
         .def(
             "seek",
@@ -196,7 +201,8 @@ void bind_player(py::module_& module) {
             py::arg("volume"))
         .def("append", &append, py::arg("source"))
         .def_property_readonly(
-            "state", [](const PlayerHandle& self) { return state_name(self.get().player->state()); })
+            "state",
+            [](const PlayerHandle& self) { return state_name(self.get().player->state()); })
         .def_property_readonly(
             "position",
             [](const PlayerHandle& self) { return self.get().player->position().count(); })
@@ -225,23 +231,6 @@ void bind_player(py::module_& module) {
 }
 
 }  // namespace
-
-py::dict lateness_dict(const Histogram::Snapshot& snapshot) {
-    py::dict out;
-    out["p50"] = to_ms(snapshot.quantile(0.5));
-    out["p90"] = to_ms(snapshot.quantile(0.9));
-    out["p99"] = to_ms(snapshot.quantile(0.99));
-    out["p99_9"] = to_ms(snapshot.quantile(0.999));
-    out["max"] = to_ms(snapshot.max);
-    out["count"] = snapshot.total;
-    py::list buckets;
-    for (std::size_t i = 0; i < snapshot.counts.size(); ++i) {
-        if (snapshot.counts[i] == 0) continue;
-        buckets.append(py::make_tuple(to_ms(Histogram::upper_edge(i)), snapshot.counts[i]));
-    }
-    out["histogram"] = py::tuple{buckets};
-    return out;
-}
 
 void bind_playback(py::module_& module) {
     bind_engine(module);

@@ -41,7 +41,8 @@ class EndBell {
 };
 
 struct ReceiverBox {
-    std::shared_ptr<EndBell> bell = std::make_shared<EndBell>();  // also held by the on_end callback
+    std::shared_ptr<EndBell> bell =
+        std::make_shared<EndBell>();  // also held by the on_end callback
     std::unique_ptr<transport::Receiver> receiver;
 };
 using ReceiverHandle = Forkable<ReceiverBox>;
@@ -70,8 +71,8 @@ ReceiverHandle open_receiver(const std::string& host, int port, const std::strin
     options.idle = nanoseconds(idle);
     options.duration = nanoseconds(duration);
     options.on_end = [bell = receiver_box->bell] { bell->ring(); };
-    receiver_box->receiver = unwrap_sink(
-        without_gil([&] { return transport::Receiver::open(std::move(options)); }));
+    receiver_box->receiver =
+        unwrap_sink(without_gil([&] { return transport::Receiver::open(std::move(options)); }));
     return ReceiverHandle{std::move(receiver_box)};
 }
 
@@ -95,10 +96,9 @@ py::dict statistics(const ReceiverHandle& self) {
     out["duplicates"] = stream.duplicates;
     out["reordered"] = stream.reordered;
     out["longest_burst"] = stream.longest_burst;
-    out["duration_s"] =
-        static_cast<double>(stream.last_ns - stream.first_ns) / 1e9;
-    out["gap_ms"] = lateness_dict(stream.gaps);
-    out["jitter_ms"] = lateness_dict(stream.lateness);
+    out["duration_s"] = static_cast<double>(stream.last_ns - stream.first_ns) / 1e9;
+    out["gap_ms"] = histogram_dict<FineHistogram>(stream.gaps);
+    out["jitter_ms"] = histogram_dict<FineHistogram>(stream.lateness);
     return out;
 }
 
@@ -139,9 +139,12 @@ void bind_receiver(py::module_& module) {
                 return self.get().bell->watch(channel.shared());
             },
             py::arg("channel"))
-        .def("check", [](const ReceiverHandle& self) {
-            if (const auto error = self.get().receiver->error()) raise_sink(*error);
-        }, "Raises what the receiver failed with, if it did.");
+        .def(
+            "check",
+            [](const ReceiverHandle& self) {
+                if (const auto error = self.get().receiver->error()) raise_sink(*error);
+            },
+            "Raises what the receiver failed with, if it did.");
 }
 
 }  // namespace voicecore::bindings

@@ -34,8 +34,9 @@ class SourceBox {
             return std::move(source_);
         }
         if (taken_) {
-            return Error{Errc::already_playing, 0,
-                         "this source was given to a player already; open it again to play it again"};
+            return Error{
+                Errc::already_playing, 0,
+                "this source was given to a player already; open it again to play it again"};
         }
         return Error{Errc::closed, 0, "this source is closed"};
     }
@@ -92,10 +93,28 @@ struct ProgramSettings {
 };
 [[nodiscard]] std::unique_ptr<pipeline::Program> make_program(const py::list& sources,
                                                               const ProgramSettings& settings);
-// The samples that a player of the resulting Ogg file has to skip: the first source's own pre-skip when
-// it is copied, else the encoder's look-ahead.
+// The samples that a player of the resulting Ogg file has to skip: the first source's own pre-skip
+// when it is copied, else the encoder's look-ahead.
 [[nodiscard]] Samples pre_skip_of(const py::list& sources, const opus::EncoderOptions& encoder,
                                   bool copied);
-[[nodiscard]] py::dict lateness_dict(const Histogram::Snapshot& snapshot);
+// Percentiles and non-empty buckets of a histogram, in milliseconds.
+template <class Kind>
+[[nodiscard]] py::dict histogram_dict(const typename Kind::Snapshot& snapshot) {
+    const auto to_ms = [](Nanoseconds value) { return static_cast<double>(value.count()) / 1e6; };
+    py::dict out;
+    out["p50"] = to_ms(snapshot.quantile(0.5));
+    out["p90"] = to_ms(snapshot.quantile(0.9));
+    out["p99"] = to_ms(snapshot.quantile(0.99));
+    out["p99_9"] = to_ms(snapshot.quantile(0.999));
+    out["max"] = to_ms(snapshot.max);
+    out["count"] = snapshot.total;
+    py::list buckets;
+    for (std::size_t i = 0; i < snapshot.counts.size(); ++i) {
+        if (snapshot.counts[i] == 0) continue;
+        buckets.append(py::make_tuple(to_ms(Kind::upper_edge(i)), snapshot.counts[i]));
+    }
+    out["histogram"] = py::tuple{buckets};
+    return out;
+}
 
 }  // namespace voicecore::bindings

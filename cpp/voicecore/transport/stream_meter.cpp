@@ -133,7 +133,8 @@ StreamFigures StreamMeter::figures() const {
     out.lateness = lateness_.snapshot();
     for (const std::int64_t value : pending_) {
         const std::chrono::nanoseconds late{value - earliest_};
-        ++out.lateness.counts[FineHistogram::index_of(static_cast<std::uint64_t>(late.count()) / 1000)];
+        ++out.lateness
+              .counts[FineHistogram::index_of(static_cast<std::uint64_t>(late.count()) / 1000)];
         ++out.lateness.total;
         out.lateness.max = std::max(out.lateness.max, late);
     }

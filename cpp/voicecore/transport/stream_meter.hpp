@@ -35,9 +35,9 @@ struct StreamFigures {
                                       // 1 when that never happened
     std::int64_t first_ns = 0;        // 0 before the first packet
     std::int64_t last_ns = 0;
-    FineHistogram::Snapshot gaps;      // between consecutive media packets of consecutive timestamps
+    FineHistogram::Snapshot gaps;  // between consecutive media packets of consecutive timestamps
     FineHistogram::Snapshot lateness;  // against the timestamps' grid; the earliest packet of each
-                                   // transmission is 0
+                                       // transmission is 0
 };
 
 // Not thread-safe.
