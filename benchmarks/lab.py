@@ -1,0 +1,200 @@
+"""Runs a sender against the receiver and says what arrived. Every workload is made of this."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import arrivals
+from benchmarks.media import Media
+from benchmarks.native import Programs
+from benchmarks.processes import BenchmarkError, Sender, TookTooLong, cpu_hogs
+from benchmarks.recorder import Recorder, Recording
+from benchmarks.sending import Spec
+
+VOICECORE, DISCORD = "sender_voicecore", "peer_discord"
+
+STOPPED_S = 0.300
+
+GAP_EDGES_MS = np.concatenate(
+    (np.arange(0.0, 60.0, 0.25), np.arange(60.0, 400.0, 5.0), [400.0, 1e9])
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run."""
+
+    sent: dict[str, Any]
+    """What the sender says of itself."""
+    recording: Recording
+    hogs: int = 0
+
+
+class Lab:
+    """What the workloads share: files, programs, and how long to look.
+
+    Args:
+        media: what is played.
+        programs: the receiver and the bare calls.
+        quick: short windows and few repeats, for a first look.
+        note: told what goes on.
+    """
+
+    def __init__(
+        self, media: Media, programs: Programs, *, quick: bool, note: Callable[[str], None]
+    ) -> None:
+        self.media = media
+        self.programs = programs
+        self.quick = quick
+        self.note = note
+        self.spoiled: list[str] = []
+
+    def seconds(self, full: float) -> float:
+        """Length of a window."""
+        return 1.5 if self.quick else full
+
+    def repeats(self, full: int) -> int:
+        return 1 if self.quick else full
+
+    def send(self, module: str, *, hogs: int = 0, **wanted: Any) -> Outcome:
+        """Run one sender with one receiver, to its end."""
+        limit = 40.0 + wanted.get("window_s", 5.0) * 3
+        with contextlib.ExitStack() as stack:
+            recorder = stack.enter_context(Recorder(self.programs.recorder, limit=limit))
+            spec = Spec(port=recorder.port, **wanted)
+            sender = stack.enter_context(Sender(module, asdict(spec), limit=limit))
+            result: dict[str, Any] = {}
+            for event in sender.events():
+                if event.get("event") != "window":
+                    result = event
+                    continue
+                if hogs:
+                    stack.enter_context(cpu_hogs(hogs, spec.window_s + 1.0))
+                if spec.condition == "stopped":
+                    self._stop_and_go(sender, spec.window_s)
+            sender.finish()
+            recording = recorder.stop()
+        if not result:
+            raise BenchmarkError(f"{module} gave no result")
+        self._check(module, recording)
+        return Outcome(result, recording, hogs)
+
+    def _check(self, module: str, recording: Recording) -> None:
+        if recording.forged or (not recording.verified and len(recording.rows)):
+            raise BenchmarkError(
+                f"{module}: {recording.forged} of {recording.forged + recording.verified} sample "
+                "datagrams do not decrypt"
+            )
+        if recording.drops:
+            self.spoiled.append(f"{module}: the receiver lost {recording.drops} datagrams")
+
+    @staticmethod
+    def _stop_and_go(sender: Sender, seconds: float) -> None:
+        """SIGSTOP for 300 ms, each time well apart."""
+        began = time.monotonic()
+        while time.monotonic() - began + 1.2 < seconds:
+            time.sleep(0.7)
+            sender.signal_group(signal.SIGSTOP)
+            time.sleep(STOPPED_S)
+            sender.signal_group(signal.SIGCONT)
+
+    def window(self, module: str, *, hogs: int = 0, **wanted: Any) -> dict[str, Any]:
+        """One run of the script "window", analysed."""
+        outcome = self.send(module, hogs=hogs, script="window", **wanted)
+        sent, recording = outcome.sent, outcome.recording
+        t0, t1 = sent["t0"], sent["t1"]
+        found = arrivals.analyse(recording.rows, t0, t1, wanted.get("streams", 1))
+        found["cpu_percent"] = sent["cpu_percent"]
+        found["rss_kib_per_stream"] = sent["rss_kib_per_stream"]
+        found["children_kib"] = sent["children_kib"]
+        found["counts"] = sent["counts"]
+        found["send_lateness_ms"] = sent["send_lateness_ms"]
+        found["sender"] = sent["statistics"]
+        found["receiver_drops"] = recording.drops
+        found["verified"] = recording.verified
+        found["gap_histogram"] = arrivals.gap_histogram(recording.rows, t0, t1, GAP_EDGES_MS)
+        return found
+
+    def peer_window(self, **wanted: Any) -> dict[str, Any]:
+        """The same with discord.py, which may be too busy to come to an end."""
+        try:
+            return self.window(DISCORD, **wanted)
+        except TookTooLong:
+            streams = wanted.get("streams", 1)
+            return {"streams": streams, "heard": 0, "delivered": 0.0, "overloaded": True}
+
+
+def median_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The median of every number, down through the records; lists are taken from the first run."""
+    first = runs[0]
+    out: dict[str, Any] = {}
+    for key, value in first.items():
+        every = [run[key] for run in runs if key in run]
+        if isinstance(value, dict):
+            out[key] = median_of(every)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            out[key] = statistics.median(every)
+        else:
+            out[key] = value
+    return out
+
+
+def interleave(
+    repeats: int, jobs: Iterable[tuple[str, Callable[[], dict[str, Any]]]]
+) -> dict[str, dict[str, Any]]:
+    """Every job once, then every job again, so that a passing disturbance hits all of them alike.
+
+    Returns:
+        By name: the medians, with `runs` saying over how many.
+    """
+    listed = list(jobs)
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name, _ in listed}
+    for _ in range(repeats):
+        for name, job in listed:
+            runs[name].append(job())
+    out = {}
+    for name, every in runs.items():
+        out[name] = median_of(every)
+        out[name]["runs"] = len(every)
+    return out
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A target and what was measured."""
+
+    name: str
+    limit: float
+    measured: float
+    unit: str
+    at_least: bool = False
+    note: str = ""
+
+    def record(self) -> dict[str, Any]:
+        if self.at_least:
+            reached = self.measured >= self.limit
+        else:
+            reached = self.measured <= self.limit
+        return {**asdict(self), "reached": reached}
+
+
+def program_output(command: list[str | Path], limit: float = 60.0) -> dict[str, int]:
+    """Runs a program that prints "name value name value"."""
+    import subprocess
+
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=limit
+    )
+    if done.returncode != 0:
+        raise BenchmarkError(f"{command[0]} failed: {done.stderr.strip()}")
+    words = done.stdout.split()
+    return {name: int(value) for name, value in zip(words[::2], words[1::2], strict=True)}

@@ -1,0 +1,80 @@
+"""The machine and the versions, as the report prints them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import nacl.bindings
+
+import voicecore
+from voicecore import _core
+from voicecore.engine import _codec
+
+
+def _first_line(path: str, start: str) -> str:
+    with contextlib.suppress(OSError):
+        for line in Path(path).read_text().splitlines():
+            if line.startswith(start):
+                return line.split(":", 1)[1].strip()
+    return "unknown"
+
+
+def _ffmpeg_program() -> str:
+    done = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True, check=True)
+    return done.stdout.split()[2]
+
+
+def _may_raise_priority() -> bool:
+    """Tried in a child, since lowering it again may not be allowed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def describe() -> dict[str, Any]:
+    """Facts about machine, libraries and settings."""
+    asyncio.run(_codec.ready())
+    from voicecore import _codec as native
+
+    opus = ctypes.CDLL("libopus.so.0")
+    opus.opus_get_version_string.restype = ctypes.c_char_p
+    memory = int(_first_line("/proc/meminfo", "MemTotal").split()[0]) / 1048576
+    return {
+        "processor": _first_line("/proc/cpuinfo", "model name"),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory, 1),
+        "system": platform.platform(),
+        "realtime_allowed": _may_raise_priority(),
+        "load_before": os.getloadavg()[0],
+        "versions": {
+            "voicecore": voicecore.__version__,
+            "discord.py": metadata.version("discord.py"),
+            "Python": platform.python_version(),
+            "libopus (voicecore)": _core.opus_version(),
+            "libopus (discord.py)": opus.opus_get_version_string().decode(),
+            "libsodium (voicecore)": _core.sodium_version(),
+            "PyNaCl (discord.py)": metadata.version("PyNaCl"),
+            "FFmpeg libraries (voicecore)": str(native.versions()["ffmpeg"]),
+            "ffmpeg program (discord.py)": _ffmpeg_program(),
+            "libsodium (PyNaCl)": _sodium_of_pynacl(),
+        },
+    }
+
+
+def _sodium_of_pynacl() -> str:
+    with contextlib.suppress(AttributeError):
+        return str(nacl.bindings.sodium_version_string())
+    return "bundled"

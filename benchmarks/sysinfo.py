@@ -1,0 +1,51 @@
+"""CPU time and memory of processes and threads, from the kernel's nanosecond clocks.
+
+/proc/PID/stat counts in ticks of 10 ms, which short bursts of work mostly miss.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def process_cpu(pid: int) -> float:
+    """CPU seconds of any process, all its threads included."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def thread_cpu(name: str) -> float:
+    """CPU seconds of this process's threads called `name`."""
+    total = 0.0
+    for task in os.listdir("/proc/self/task"):
+        try:
+            comm = Path(f"/proc/self/task/{task}/comm").read_text().strip()
+            if comm == name:
+                total += time.clock_gettime((~int(task) << 3) | 6)
+        except OSError:
+            continue  # ended in between
+    return total
+
+
+def memory_kib(pid: int | str = "self") -> dict[str, int]:
+    """`rss` and `pss` of a process in KiB."""
+    out = {"rss": 0, "pss": 0}
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        key, _, rest = line.partition(":")
+        if key.lower() in out:
+            out[key.lower()] = int(rest.split()[0])
+    return out
+
+
+def children_memory_kib(pids: Iterable[int]) -> dict[str, int]:
+    """The same, summed; processes that have ended count nothing."""
+    total = {"rss": 0, "pss": 0}
+    for pid in pids:
+        try:
+            one = memory_kib(pid)
+        except OSError:
+            continue
+        total = {key: total[key] + one[key] for key in total}
+    return total

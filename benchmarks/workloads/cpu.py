@@ -1,0 +1,89 @@
+"""CPU time of one mp3 stream, against the bare library calls on the same file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from benchmarks.lab import VOICECORE, Bar, Lab, interleave, program_output
+from benchmarks.media import SECONDS
+from benchmarks.processes import BenchmarkError, Child
+
+NAME = "cpu"
+TITLE = "CPU of one mp3 stream against the bare library calls"
+
+RATIO = 1.15
+BITRATE, COMPLEXITY = 128_000, 5
+"""voicecore's defaults."""
+
+
+def run(lab: Lab) -> dict[str, Any]:
+    lab.note("CPU of one mp3 stream")
+    window = lab.seconds(6.0)
+    free = interleave(
+        lab.repeats(5), [("bare", lambda: _bare(lab, 0, 0)), ("voicecore", lambda: _virtual(lab))]
+    )
+    paced = interleave(
+        lab.repeats(3),
+        [
+            ("bare", lambda: _bare(lab, 20_000, round(window * 50))),
+            ("voicecore", lambda: _real_time(lab, window)),
+        ],
+    )
+    rows = [{"side": name, "pace": "as fast as possible", **found} for name, found in free.items()]
+    rows += [{"side": name, "pace": "real time", **found} for name, found in paced.items()]
+    return {"rows": rows, "bars": [bar.record() for bar in _bars(free, paced)]}
+
+
+def _bare(lab: Lab, period_us: int, frames: int) -> dict[str, Any]:
+    command = [lab.programs.bare, "cpu", lab.media.mp3, BITRATE, COMPLEXITY, period_us, frames]
+    found = program_output([str(part) for part in command])
+    return {
+        "frames": found["frames"],
+        "us_per_frame": round(found["cpu_ns"] / found["frames"] / 1000, 2),
+    }
+
+
+def _virtual(lab: Lab) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.virtual", lab.media.mp3, str(SECONDS + 1)]
+    with Child(command, limit=60) as child:
+        line = child.line()
+        child.finish()
+    if line is None:
+        raise BenchmarkError("the virtual run said nothing")
+    found = json.loads(line)
+    return {
+        "frames": found["frames"],
+        "us_per_frame": round(found["cpu_ns"] / found["frames"] / 1000, 2),
+        "stages_us_per_frame": {
+            name: round(1000 * value / found["frames"], 2)
+            for name, value in found["stages_ms"].items()
+        },
+    }
+
+
+def _real_time(lab: Lab, window: float) -> dict[str, Any]:
+    found = lab.window(VOICECORE, work="mp3", file=lab.media.mp3, window_s=window)
+    cpu = found["cpu_percent"]
+    # One per cent of a core is 200 µs in each 20 ms.
+    return {
+        "frames": round(window * 50),
+        "us_per_frame": round(cpu["process"] * 200, 2),
+        "clock_us_per_frame": round(cpu["clock"] * 200, 2),
+    }
+
+
+def _bars(free: dict[str, Any], paced: dict[str, Any]) -> list[Bar]:
+    def ratio(found: dict[str, Any]) -> float:
+        return round(found["voicecore"]["us_per_frame"] / found["bare"]["us_per_frame"], 3)
+
+    return [
+        Bar("as fast as possible (virtual clock)", RATIO, ratio(free), "× bare"),
+        Bar(
+            "in real time, with clock, encryption and UDP",
+            RATIO,
+            ratio(paced),
+            "× bare, paced alike, without sending",
+        ),
+    ]
