@@ -267,7 +267,7 @@ def verdict(report: Report) -> str:
     )
     if max(theirs) <= INAUDIBLE_MS and max(ours) <= INAUDIBLE_MS:
         text += (
-            " One stream on an idle machine is no challenge: both are good at it, and a listener "
+            " One stream alone is no challenge: both are good at it, and a listener "
             "hears no difference. It shows with many streams, a busy interpreter or a slow start: "
             "that is what the benchmarks measure."
         )
