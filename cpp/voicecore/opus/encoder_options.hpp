@@ -17,6 +17,13 @@ inline constexpr int kMinBitrate = 500;  // bit/s, RFC 6716 section 2.1.1
 inline constexpr int kMaxBitrate = 510'000;
 inline constexpr int kMaxComplexity = 10;
 
+// Why these defaults (30 s of synthetic music at 128 kbit/s, libopus 1.3.1, `test_opus
+// "[.measure]"`): complexity 0 / 2 / 5 / 8 / 10 takes 43 / 64 / 83 / 146 / 146 us a frame for an
+// SNR of 19.2 / 19.8 / 19.8 / 21.0 / 21.0 dB. From 7 on libopus analyses the signal, which costs 75
+// % more CPU, and the SNR that it gains comes with 13 % more bits; 5 is the first to use every tool
+// of CELT (the pitch prefilter). 150 mp3 streams then need 0.85 of a core. In-band FEC for 15 %
+// loss leaves CELT: 356 us and 13.1 dB. It is off: a listener who loses packets hears it less than
+// everyone hears the hybrid.
 struct EncoderOptions {
     int bitrate = 128'000;  // bit/s
     int complexity = 5;     // 0 (cheap) to 10 (good)

@@ -41,7 +41,9 @@ EncodeStage::EncodeStage(const opus::EncoderOptions& options, std::uint64_t hist
                          Timeline& timeline)
     : options_{options}, lookahead_{lookahead_of(options.application)}, timeline_{timeline} {
     before_.resize(history + static_cast<std::uint64_t>(kInterval) + 2);
-    snapshots_.resize(history / static_cast<std::uint64_t>(kInterval) + 2);
+    // Those in a window of history and interval frames.
+    snapshots_.resize((history + 2 * static_cast<std::uint64_t>(kInterval) - 2) /
+                      static_cast<std::uint64_t>(kInterval));
 }
 
 void EncodeStage::start(bool clean, Gain gain) noexcept {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "voicecore/base/units.hpp"
@@ -22,6 +23,18 @@ class PcmRing {
         values_.assign(frames * kFrameValues, 0.0F);
         samples_ = static_cast<Place>(frames) * kFrameSamples;
     }
+
+    // More room; [from, to) stays.
+    void grow(std::size_t frames, Place from, Place to) {
+        PcmRing larger;
+        larger.allocate(frames);
+        over(from, to - from, [&](std::size_t slot, std::size_t offset, std::size_t count) {
+            larger.write(from + static_cast<Place>(offset / kChannels),
+                         std::span{values_}.subspan(slot, count));
+        });
+        *this = std::move(larger);
+    }
+    [[nodiscard]] Place samples() const noexcept { return samples_; }
 
     // Interleaved stereo, at most the ring's length.
     void write(Place at, std::span<const float> pcm) noexcept {

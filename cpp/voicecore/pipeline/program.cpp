@@ -14,6 +14,7 @@ namespace {
 
 TimelineOptions timeline_options(const ProgramOptions& options) noexcept {
     return {.reach = options.history + EncodeStage::reach(),
+            .pcm_reach = options.history + EncodeStage::pcm_reach(),
             .lookahead = lookahead_of(options.encoder.application),
             .gap = options.gap,
             .passthrough = options.passthrough};
@@ -112,7 +113,8 @@ audio::ReadStatus Program::place(std::int64_t frame, Gain gain) {
 }
 
 audio::ReadStatus Program::produce(audio::PlayablePacket& packet) {
-    const bool sampled = calls_++ % kSampleEvery == 0;
+    const unsigned every = stage_.encoding() ? kSampleEncoded : kSampleCopied;
+    const bool sampled = calls_++ % every == 0;
     const auto begun = sampled ? thread_cpu_time() : Nanoseconds{0};
     const std::uint64_t index = base_ + static_cast<std::uint64_t>(cursor_);
     const Gain gain = gains_.at(index);
@@ -134,8 +136,8 @@ audio::ReadStatus Program::produce(audio::PlayablePacket& packet) {
         return fail(std::move(done).error());
     }
     if (sampled) {
-        times_.decode += (placed - begun) * kSampleEvery;
-        times_.encode += (thread_cpu_time() - placed) * kSampleEvery;
+        times_.decode += (placed - begun) * every;
+        times_.encode += (thread_cpu_time() - placed) * every;
     }
     const TimelineFrame& frame = timeline_.frame(cursor_);
     packet.index = index;

@@ -68,9 +68,10 @@ class Program final : public audio::PacketSource {
     [[nodiscard]] std::int64_t frame_of(std::uint64_t index) const noexcept;
     [[nodiscard]] std::int64_t oldest_kept() const noexcept;
 
-    // Estimates a stage's CPU time by measuring one call in kSampleEvery: asking the kernel costs
-    // as much as copying a packet.
-    static constexpr unsigned kSampleEvery = 7;
+    // CPU time by stage is estimated from one call in so many: asking the kernel three times costs
+    // more than copying a packet.
+    static constexpr unsigned kSampleEncoded = 7;
+    static constexpr unsigned kSampleCopied = 31;
 
     const ProgramOptions options_;
     Playlist playlist_;

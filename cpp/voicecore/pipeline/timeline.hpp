@@ -39,9 +39,10 @@ struct TimelineFrame {
 };
 
 struct TimelineOptions {
-    std::uint64_t reach = 31;  // frames before the newest that stay available
-    Samples lookahead{312};    // of the encoder
-    Samples gap{0};            // silence between tracks
+    std::uint64_t reach = 33;      // frames before the newest that stay available
+    std::uint64_t pcm_reach = 30;  // the same while there was only PCM, which needs no priming
+    Samples lookahead{312};        // of the encoder
+    Samples gap{0};                // silence between tracks
     bool passthrough = true;
 };
 
@@ -104,6 +105,7 @@ class Timeline {
 
     // timeline_decode.cpp
     void need_pcm();
+    [[nodiscard]] std::size_t pcm_frames() const noexcept;
     void decode(std::int64_t first, std::int64_t last);
     void decode_frame(std::int64_t index, bool wanted);
     void decode_piece(const TimelineFrame& frame, const TimelinePiece& piece, bool keep);

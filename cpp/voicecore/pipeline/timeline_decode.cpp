@@ -5,8 +5,20 @@
 
 namespace voicecore::pipeline {
 
+// The newest frame, the one that the look-ahead reaches into, and for packets what a piece of 60 ms
+// covers beyond that.
+std::size_t Timeline::pcm_frames() const noexcept {
+    return static_cast<std::size_t>(packets_seen_ ? options_.reach + 4 : options_.pcm_reach + 2);
+}
+
 void Timeline::need_pcm() {
-    if (!pcm_.allocated()) pcm_.allocate(options_.reach + 4);
+    const Place wanted = static_cast<Place>(pcm_frames()) * kFrameSamples;
+    if (pcm_.samples() >= wanted) return;
+    if (pcm_.allocated()) {
+        pcm_.grow(pcm_frames(), std::max<Place>(0, placed_ - pcm_.samples()), placed_);
+    } else {
+        pcm_.allocate(pcm_frames());
+    }
 }
 
 void Timeline::prepare(std::int64_t first, std::int64_t last) {
@@ -85,8 +97,7 @@ void Timeline::decode_piece(const TimelineFrame& frame, const TimelinePiece& pie
         decoder_->conceal(scratch_);
     }
     const Place at = piece.at + piece.skip;
-    if (!keep || piece.keep == 0 ||
-        at < (opened_ - static_cast<Place>(options_.reach) - 4) * kFrameSamples) {
+    if (!keep || piece.keep == 0 || at < opened_ * kFrameSamples - pcm_.samples()) {
         return;
     }
     const auto kept = std::span{scratch_}.subspan(static_cast<std::size_t>(piece.skip) * kChannels,

@@ -24,17 +24,12 @@ class OpusQueue {
         }
         slot->assign(packet.begin(), packet.end());
         ring_.publish();
-        std::atomic_thread_fence(std::memory_order_seq_cst);
         gate.wake_reader();
         return true;
     }
-    [[nodiscard]] const std::vector<std::uint8_t>* front() noexcept {
-        std::atomic_thread_fence(std::memory_order_seq_cst);
-        return ring_.front();
-    }
+    [[nodiscard]] const std::vector<std::uint8_t>* front() noexcept { return ring_.front(); }
     void pop() noexcept {
         ring_.pop();
-        std::atomic_thread_fence(std::memory_order_seq_cst);
         if (ring_.size() <= ring_.capacity() / 2) gate.wake_writer();
     }
     [[nodiscard]] std::size_t queued() const noexcept { return ring_.size(); }

@@ -12,22 +12,21 @@
 namespace voicecore::sources {
 
 // Each side announces that it waits, then looks again; the other changes the queue, then looks at
-// the announcement. All four with seq_cst, so that at least one of them sees the other.
-// Thread-safe.
+// the announcement. Both touch the announcement by an exchange only: whichever comes second reads
+// what the first left, so either the change is seen or the announcement is. Thread-safe.
 class PushGate {
   public:
     Hook ready;     // the player's
     Hook writable;  // the producer's
 
-    // Consumer found nothing; true when it should look once more.
-    void reader_waits() noexcept { reader_waits_.store(true, std::memory_order_seq_cst); }
-    void reader_goes_on() noexcept { reader_waits_.store(false, std::memory_order_relaxed); }
+    void reader_waits() noexcept { reader_waits_.exchange(true, std::memory_order_acq_rel); }
+    void reader_goes_on() noexcept { reader_waits_.exchange(false, std::memory_order_acq_rel); }
     void wake_reader() noexcept {
-        if (reader_waits_.exchange(false, std::memory_order_seq_cst)) ready.call();
+        if (reader_waits_.exchange(false, std::memory_order_acq_rel)) ready.call();
     }
-    void writer_waits() noexcept { writer_waits_.store(true, std::memory_order_seq_cst); }
+    void writer_waits() noexcept { writer_waits_.exchange(true, std::memory_order_acq_rel); }
     void wake_writer() noexcept {
-        if (writer_waits_.exchange(false, std::memory_order_seq_cst)) writable.call();
+        if (writer_waits_.exchange(false, std::memory_order_acq_rel)) writable.call();
     }
     [[nodiscard]] bool writer_waiting() const noexcept {
         return writer_waits_.load(std::memory_order_seq_cst);
@@ -46,7 +45,7 @@ class PushGate {
     void abandon() noexcept {
         abandoned_.store(true, std::memory_order_seq_cst);
         ready.set({});
-        writer_waits_.store(true, std::memory_order_seq_cst);
+        writer_waits();
         wake_writer();
     }
     [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_seq_cst); }
