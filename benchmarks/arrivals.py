@@ -47,8 +47,8 @@ def undelivered(times: Rows, late: Rows, t0: int, t1: int) -> int:
     """Periods of 20 ms that a stream let pass without a packet, by its backlog.
 
     A sender that keeps up is on time again and again, however much it jitters; one that does not
-    lags more and more. So: how far the most punctual packet of the last half second lags behind that
-    of the first. What the timestamps leave out comes on top, in `holes`.
+    lags more and more. So: how far the most punctual packet of the last half second lags behind
+    that of the first. What the timestamps leave out is counted by the caller.
 
     Args:
         times: of arrival, sorted.
@@ -102,9 +102,9 @@ def analyse(rows: Rows, t0: int, t1: int, streams: int) -> dict[str, Any]:
         gap = np.diff(times)
         gaps.append(gap)
         burst = max(burst, longest_burst(gap))
-        steps = np.diff(part["sequence"].astype(np.int64)) % 65536
+        steps = np.mod(np.diff(part["sequence"].astype(np.int64)), 1 << 16)
         lost += int((steps[steps < 32768] - 1).sum())
-        stamps = np.cumsum(np.diff(part["timestamp"].astype(np.int64)) % (1 << 32))
+        stamps = np.cumsum(np.mod(np.diff(part["timestamp"].astype(np.int64)), 1 << 32))
         media_ns = np.concatenate(([0], stamps)) * 1_000_000 // 48
         late = arrivals - media_ns
         late -= late.min()
@@ -139,10 +139,13 @@ def gap_histogram(rows: Rows, t0: int, t1: int, edges: npt.NDArray[Any]) -> list
     return [int(count) for count in counts]
 
 
-def first_after(rows: Rows, calls: dict[int, int], *, silence: bool) -> dict[int, float | None]:
-    """From each stream's call (ns since 1970) to its next datagram of the kind, in milliseconds."""
-    wanted = rows[(rows["size"] == SILENCE_DATAGRAM) == silence]
-    parts = by_stream(wanted)
+def first_after(
+    rows: Rows, calls: dict[int, int], *, silence_only: bool = False
+) -> dict[int, float | None]:
+    """From each stream's call (ns since 1970) to its next datagram, in milliseconds."""
+    if silence_only:
+        rows = rows[rows["size"] == SILENCE_DATAGRAM]
+    parts = by_stream(rows)
     out: dict[int, float | None] = {}
     for ssrc, call in calls.items():
         times = np.sort(parts[ssrc]["time_ns"].astype(np.int64)) if ssrc in parts else np.array([])

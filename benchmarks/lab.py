@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import signal
 import statistics
+import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,8 @@ class Lab:
 
     def window(self, module: str, *, hogs: int = 0, **wanted: Any) -> dict[str, Any]:
         """One run of the script "window", analysed."""
+        if self.quick:
+            wanted.setdefault("warm_s", 0.5)
         outcome = self.send(module, hogs=hogs, script="window", **wanted)
         sent, recording = outcome.sent, outcome.recording
         t0, t1 = sent["t0"], sent["t1"]
@@ -148,9 +150,11 @@ def median_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def interleave(
-    repeats: int, jobs: Iterable[tuple[str, Callable[[], dict[str, Any]]]]
-) -> dict[str, dict[str, Any]]:
+Job = tuple[str, Callable[[], dict[str, Any]]]
+"""A name and one run."""
+
+
+def interleave(repeats: int, jobs: Iterable[Job]) -> dict[str, dict[str, Any]]:
     """Every job once, then every job again, so that a passing disturbance hits all of them alike.
 
     Returns:
@@ -180,17 +184,14 @@ class Bar:
     note: str = ""
 
     def record(self) -> dict[str, Any]:
-        if self.at_least:
-            reached = self.measured >= self.limit
-        else:
-            reached = self.measured <= self.limit
-        return {**asdict(self), "reached": reached}
+        better, worse = self.measured, self.limit
+        if not self.at_least:
+            better, worse = worse, better
+        return {**asdict(self), "reached": better >= worse}
 
 
-def program_output(command: list[str | Path], limit: float = 60.0) -> dict[str, int]:
+def program_output(command: Sequence[object], limit: float = 60.0) -> dict[str, int]:
     """Runs a program that prints "name value name value"."""
-    import subprocess
-
     done = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, timeout=limit
     )

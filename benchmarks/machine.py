@@ -12,8 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import nacl.bindings
-
 import voicecore
 from voicecore import _core
 from voicecore.engine import _codec
@@ -69,12 +67,5 @@ def describe() -> dict[str, Any]:
             "PyNaCl (discord.py)": metadata.version("PyNaCl"),
             "FFmpeg libraries (voicecore)": str(native.versions()["ffmpeg"]),
             "ffmpeg program (discord.py)": _ffmpeg_program(),
-            "libsodium (PyNaCl)": _sodium_of_pynacl(),
         },
     }
-
-
-def _sodium_of_pynacl() -> str:
-    with contextlib.suppress(AttributeError):
-        return str(nacl.bindings.sodium_version_string())
-    return "bundled"

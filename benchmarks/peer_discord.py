@@ -1,7 +1,7 @@
 """The sending process of discord.py: its real, unmodified player.
 
-`discord.AudioPlayer`, the sources and `VoiceClient.send_audio_packet` are discord.py's own; only the
-connection to Discord is a stand-in, the same as the demo's.
+`discord.AudioPlayer`, the sources and `VoiceClient.send_audio_packet` are discord.py's own; only
+the connection to Discord is a stand-in, the same as the demo's.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 import discord
 from discord.oggparse import OggStream
+from tools.discord_player import LoopbackConnection, LoopbackVoiceClient
 
 from benchmarks.keys import key_of
 from benchmarks.processes import raise_limits
 from benchmarks.sending import Spec, run_script, say
-from tools.discord_player import LoopbackConnection, LoopbackVoiceClient
 
 SWITCH_INTERVAL_S = 0.0005
 NICE = -11
@@ -57,8 +57,8 @@ class DiscordStreams:
     - "opus": passthrough without ffmpeg, from memory.
     - "pcm": `PCMAudio` from memory, encoded by discord.py.
     - "ffmpeg pcm": `FFmpegPCMAudio`, encoded by discord.py.
-    - "ffmpeg opus": `FFmpegOpusAudio.from_probe`: copied when the file is Opus, otherwise encoded by
-      ffmpeg.
+    - "ffmpeg opus": `FFmpegOpusAudio.from_probe`: copied when the file is Opus, otherwise encoded
+      by ffmpeg.
     - "ffmpeg copy": `FFmpegOpusAudio(codec="copy")`, without the probe.
     """
 

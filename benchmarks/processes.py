@@ -126,7 +126,7 @@ class Child:
 
 
 class Sender(Child):
-    """`python -m benchmarks.MODULE SPEC`: prints one JSON object a line, the last one its result."""
+    """`python -m benchmarks.MODULE SPEC`: prints JSON objects, one a line, its result last."""
 
     def __init__(self, module: str, spec: dict[str, Any], *, limit: float) -> None:
         super().__init__(

@@ -1,21 +1,148 @@
-"""REPORT.md (placeholder)."""
+"""REPORT.md: the bars, who loses where, every table, the machine, the command."""
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from benchmarks import figures
+from benchmarks.tables import TABLES, table
+from benchmarks.verdict import sentences
 
-def bars_text(results: dict[str, Any]) -> str:
+Row = dict[str, Any]
+
+METHOD = """\
+- One receiver for everything, a process of its own on 127.0.0.1 (`recorder.c`): kernel receive
+  timestamps, one socket, streams told apart by SSRC, only headers in the hot path; one datagram in
+  a thousand is kept and decrypted at the end. A run in which its socket dropped anything says so.
+- discord.py is unmodified: `AudioPlayer`, its sources, `VoiceClient.send_audio_packet`,
+  XChaCha20-Poly1305 for both. Only the gateway is missing. *raw* feeds Opus or PCM from memory,
+  the least work that its player can have; *tuned* is `sys.setswitchinterval(0.0005)`, nice −11 and
+  voicecore's encoder settings (complexity 5, no FEC); otherwise its defaults (complexity 9, FEC
+  for 15 % loss).
+- voicecore opens files and plays them with its defaults: Opus at 128 kbit/s, complexity 5, one
+  feeder thread for each core.
+- *delivered*: 20 ms periods of the window that brought a media packet; what a sender lags behind at
+  the end counts as not delivered, what it catches up late counts as delivered. *gap*: between
+  packets of one stream. *burst*: most packets of one stream less than 1 ms apart. *concealed*: what
+  a 60 ms jitter buffer must make up. *CPU*: of the sending process with its children, from the
+  kernel's nanosecond clocks.
+- Runs of the sides are interleaved; where *runs* is more than one the figures are medians.
+"""
+
+ABOUT = {
+    "passthrough": """\
+The same Ogg Opus file for every stream. *ffmpeg copy* and *from_probe* are `FFmpegOpusAudio`, which
+also sends the two Ogg header packets as audio.""",
+    "disturbed": """\
+*busy thread*: a pure-Python loop. *GIL held*: a C call that keeps the GIL for 150 ms in each second.
+*loop blocked*: `time.sleep(0.5)` in the event loop every 2 s. *stopped*: SIGSTOP for 300 ms, now and
+then.""",
+    "first_frame": """\
+From the call to the kernel's timestamp at the receiver; the codec module is loaded. *after open*
+includes opening the file, or starting ffmpeg.""",
+    "transcode": """\
+44.1 kHz stereo mp3 at 128 kbit/s. discord.py's CPU includes its ffmpeg children, its memory their
+PSS.""",
+    "cpu": """\
+*as fast as possible*: bare library calls in a loop (`bare.c`) against voicecore on a manual clock
+into a null sink. *real time*: the bare calls paced at 20 ms, without sending, against voicecore's
+whole process at one stream over UDP.""",
+    "lateness": """\
+By the engine's own histogram, taken at the send call, within the window.""",
+    "memory": """\
+RSS difference over 100 streams, playing for some seconds, against the same number of bare library
+objects that have done the same work.""",
+    "control": """\
+All streams at once; each call is timed on its own. One stream: five goes. discord.py sends its five
+silence frames unpaced.""",
+}
+
+
+def _sign(bar: Row) -> str:
+    return "≥" if bar["at_least"] else "≤"
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.3f}".rstrip("0").rstrip(".")
+
+
+def bars_text(results: Row) -> str:
+    """The bars for a terminal."""
     lines = []
     for workload in results["workloads"].values():
         lines.append(workload["title"])
         for bar in workload["bars"]:
-            sign = "≥" if bar["at_least"] else "≤"
             word = "reached" if bar["reached"] else "MISSED"
             lines.append(
-                f"  {word:8} {bar['name']}: {bar['measured']:g} {bar['unit']} ({sign} {bar['limit']:g}) {bar['note']}"
+                f"  {word}  {bar['name']}: {_plain(bar['measured'])} {bar['unit']} "
+                f"({_sign(bar)} {_plain(bar['limit'])}) {bar['note']}".rstrip()
             )
     return "\n".join(lines)
 
 
-def write(results: dict[str, Any], out: Path) -> None:
-    pass
+def _bars(results: Row) -> str:
+    rows = []
+    for workload in results["workloads"].values():
+        for bar in workload["bars"]:
+            note = f" ({bar['note']})" if bar["note"] else ""
+            rows.append(
+                [
+                    f"{workload['title']}: {bar['name']}{note}",
+                    f"{_sign(bar)} {_plain(bar['limit'])} {bar['unit']}".rstrip(),
+                    f"{_plain(bar['measured'])} {bar['unit']}".rstrip(),
+                    "reached" if bar["reached"] else "**missed**",
+                ]
+            )
+    return table(("", "to reach", "measured", ""), rows)
+
+
+def _machine(results: Row) -> str:
+    machine = results["machine"]
+    lines = [
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; "
+        f"{machine['system']}; real-time priority "
+        + ("allowed" if machine["realtime_allowed"] else "not allowed")
+        + f"; load {machine['load_before']:.1f} before the run.",
+        "",
+        ", ".join(f"{name} {version}" for name, version in machine["versions"].items()) + ".",
+    ]
+    return "\n".join(lines)
+
+
+def write(results: Row, out: Path) -> None:
+    """REPORT.md and figures/ from a run's record."""
+    drawn = figures.draw(results, out / "figures")
+    kind = "A quick run: short windows, few repeats. " if results["quick"] else ""
+    parts = [
+        "# Benchmarks",
+        "",
+        f"{kind}Made on {results['made']} by",
+        "",
+        "```sh",
+        results["command"],
+        "```",
+        "",
+        f"in {results['seconds']} seconds. Every figure below is of that one run; `results.json` "
+        "has all of it.",
+        "",
+        "## The bars",
+        _bars(results),
+        "",
+        "## Who loses where",
+        *(f"- {line}" for line in sentences(results)),
+        "",
+        "## How it is measured",
+        METHOD,
+        "## The machine",
+        _machine(results),
+        "",
+    ]
+    if results["spoiled"]:
+        parts += ["**Spoiled runs**: " + "; ".join(results["spoiled"]) + ".", ""]
+    for name, found in results["workloads"].items():
+        parts += [f"## {found['title']}", ABOUT[name], ""]
+        if name in drawn:
+            parts += [f"![{found['title']}](figures/{drawn[name]})", ""]
+        parts += [TABLES[name](found), ""]
+    (out / "REPORT.md").write_text("\n".join(parts), encoding="utf-8")

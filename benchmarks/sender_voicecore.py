@@ -8,8 +8,8 @@ from typing import Any
 
 import voicecore
 from benchmarks import sysinfo
-from benchmarks.processes import raise_limits
 from benchmarks.keys import key_of
+from benchmarks.processes import raise_limits
 from benchmarks.sending import Spec, run_script, say
 
 

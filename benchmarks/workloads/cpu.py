@@ -38,7 +38,7 @@ def run(lab: Lab) -> dict[str, Any]:
 
 def _bare(lab: Lab, period_us: int, frames: int) -> dict[str, Any]:
     command = [lab.programs.bare, "cpu", lab.media.mp3, BITRATE, COMPLEXITY, period_us, frames]
-    found = program_output([str(part) for part in command])
+    found = program_output(command)
     return {
         "frames": found["frames"],
         "us_per_frame": round(found["cpu_ns"] / found["frames"] / 1000, 2),
@@ -76,7 +76,8 @@ def _real_time(lab: Lab, window: float) -> dict[str, Any]:
 
 def _bars(free: dict[str, Any], paced: dict[str, Any]) -> list[Bar]:
     def ratio(found: dict[str, Any]) -> float:
-        return round(found["voicecore"]["us_per_frame"] / found["bare"]["us_per_frame"], 3)
+        ours, bare = (float(found[side]["us_per_frame"]) for side in ("voicecore", "bare"))
+        return round(ours / bare, 3)
 
     return [
         Bar("as fast as possible (virtual clock)", RATIO, ratio(free), "× bare"),

@@ -21,7 +21,7 @@ def run(lab: Lab) -> dict[str, Any]:
     lab.note("memory")
 
     def bare(mode: str, file: str, *settings: int) -> dict[str, Any]:
-        command = [lab.programs.bare, mode, file, *map(str, settings), str(STREAMS)]
+        command = [lab.programs.bare, mode, file, *settings, STREAMS]
         found = program_output(command)
         return {"kib_per_stream": (found["rss_after"] - found["rss_before"]) / STREAMS}
 

@@ -1,0 +1,150 @@
+"""Who loses where, in sentences made from the figures of the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Row = dict[str, Any]
+
+GOOD_DELIVERY, GOOD_GAP_MS = 99.9, 21.0
+
+
+def _good(row: Row) -> bool:
+    return bool(
+        not row.get("overloaded")
+        and row["delivered"] >= GOOD_DELIVERY
+        and row["gap_ms"]["p99"] <= GOOD_GAP_MS
+    )
+
+
+def _of(rows: list[Row], side: str) -> list[Row]:
+    return [row for row in rows if row["side"] == side]
+
+
+def _passthrough(found: Row) -> list[str]:
+    out = []
+    rows = found["rows"]
+    for side in ("discord.py raw", "discord.py raw, tuned"):
+        own = _of(rows, side)
+        good = [row["streams"] for row in own if _good(row)]
+        failed = [row["streams"] for row in own if row["delivered"] < GOOD_DELIVERY]
+        text = f"**{side}**, the least work a discord.py source can have: "
+        if good:
+            text += f"up to {max(good)} streams on an idle machine it is as good as voicecore"
+        else:
+            text += f"no size stays within a p99 gap of {GOOD_GAP_MS:g} ms"
+        if failed:
+            text += f"; at {min(failed)} it no longer delivers {GOOD_DELIVERY} %"
+        out.append(text + ".")
+    ours = {row["streams"]: row for row in _of(rows, "voicecore")}
+    theirs = {row["streams"]: row for row in _of(rows, "discord.py raw")}
+    for size in sorted(set(ours) & set(theirs)):
+        mine, other = ours[size], theirs[size]
+        if other.get("overloaded"):
+            continue
+        if other["cpu_percent"]["process"] < mine["cpu_percent"]["process"]:
+            out.append(
+                f"At {size} passthrough streams voicecore costs more CPU: "
+                f"{mine['cpu_percent']['process']:.1f} % of a core against "
+                f"{other['cpu_percent']['process']:.1f} %."
+            )
+    memory = [
+        (size, ours[size]["rss_kib_per_stream"], theirs[size]["rss_kib_per_stream"])
+        for size in sorted(set(ours) & set(theirs))
+        if size >= 50 and not theirs[size].get("overloaded")
+    ]
+    if memory and memory[-1][1] > memory[-1][2]:
+        size, mine_kib, other_kib = memory[-1]
+        out.append(
+            f"voicecore keeps more memory for a passthrough stream: {mine_kib:.0f} KiB against "
+            f"{other_kib:.0f} KiB (at {size}), most of it the ring of packets ready to leave."
+        )
+    return out
+
+
+def _disturbed(found: Row) -> list[str]:
+    rows = {(row["side"], row["condition"]): row for row in found["rows"]}
+    out = []
+    pairs = [
+        (rows["voicecore, PCM", name], rows["discord.py, PCM", name], name)
+        for name in ("busy thread", "GIL held")
+        if ("voicecore, PCM", name) in rows
+    ]
+    for mine, other, name in pairs:
+        tuned = rows.get(("discord.py, PCM, tuned", name))
+        also = f", tuned {tuned['gap_ms']['p99']:.1f} ms" if tuned else ""
+        out.append(
+            f"With a {name} (ten PCM streams), the p99 gap is {mine['gap_ms']['p99']:.2f} ms for "
+            f"voicecore and {other['gap_ms']['p99']:.1f} ms for discord.py{also}."
+            if name == "busy thread"
+            else f"With the GIL held 150 ms in each second, it is {mine['gap_ms']['p99']:.2f} ms "
+            f"against {other['gap_ms']['p99']:.1f} ms{also}."
+        )
+    mine = rows["voicecore, passthrough", "stopped"]
+    passing = ("discord.py, passthrough, tuned", "stopped")
+    other = rows.get(passing, rows["discord.py, PCM", "stopped"])
+    out.append(
+        "A process stopped for 300 ms is lost time for both. discord.py makes up for it with up to "
+        f"{other['longest_burst']:.0f} packets at once and delivers {other['delivered']:.1f} %; "
+        f"voicecore sends at most {mine['longest_burst']:.0f} and goes on in step, so the audio is "
+        f"that much later and {mine['delivered']:.1f} % of the window's periods carry a packet. A "
+        f"60 ms jitter buffer conceals {other['concealed_percent']:.1f} % against "
+        f"{mine['concealed_percent']:.1f} %: here discord.py loses nothing by bursting unless "
+        "the peer limits or drops bursts."
+    )
+    return out
+
+
+def _transcode(found: Row) -> list[str]:
+    out = []
+    rows = found["rows"]
+    for side in dict.fromkeys(row["side"] for row in rows if row["side"] != "voicecore"):
+        own = _of(rows, side)
+        holds = [row["streams"] for row in own if row["delivered"] >= GOOD_DELIVERY]
+        good = [row["streams"] for row in own if _good(row)]
+        fails = [row for row in own if row["delivered"] < GOOD_DELIVERY]
+        text = f"{side}: "
+        text += f"delivers up to {max(holds)} mp3 streams" if holds else "delivers no size in full"
+        if fails:
+            text += f", at {fails[0]['streams']} {fails[0]['delivered']:.1f} %"
+        if good:
+            text += f"; p99 gap within {GOOD_GAP_MS:g} ms up to {max(good)}"
+        out.append(text + ".")
+    return out
+
+
+def _first_frame(found: Row) -> list[str]:
+    medians = {
+        row["side"]: row["from_open_ms"]["median"]
+        for row in found["rows"]
+        if row["script"] == "first"
+    }
+    ours = medians.pop("voicecore")
+    best = min(medians.values())
+    return [
+        f"The first frame of an mp3 comes {ours:.1f} ms after opening it begins, against "
+        f"{best:.0f} ms with an ffmpeg child to start."
+    ]
+
+
+def sentences(results: Row) -> list[str]:
+    """What the run shows, workload by workload."""
+    found = results["workloads"]
+    out: list[str] = []
+    for name, words in (
+        ("passthrough", _passthrough),
+        ("disturbed", _disturbed),
+        ("transcode", _transcode),
+        ("first_frame", _first_frame),
+    ):
+        if name in found:
+            out += words(found[name])
+    missed = [
+        f"{workload['title']}, {bar['name']}: {bar['measured']:g} {bar['unit']}"
+        for workload in found.values()
+        for bar in workload["bars"]
+        if not bar["reached"]
+    ]
+    if missed:
+        out.append("voicecore misses its own bar here: " + "; ".join(missed) + ".")
+    return out
