@@ -67,6 +67,18 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     assert not new, f"descriptors left: {new}"
 
 
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generated test media, see media.py; made once and kept in build/."""
+    import media as generator
+
+    out = ROOT / "build" / "media-py"
+    if not os.access(ROOT, os.W_OK):
+        out = tmp_path_factory.mktemp("media")
+    generator.generate(out)
+    return out
+
+
 Runner = Callable[[Coroutine[Any, Any, Any]], Any]
 
 

@@ -225,3 +225,15 @@ TEST_CASE("a limit of ticks ends the stream after that many periods, with its si
     REQUIRE(rig.heard() == std::vector{0, 1, 2, -1, -1, -1, -1, -1});
     REQUIRE(rig.frame_clock.streams() == 0);
 }
+
+TEST_CASE("a sink that cannot go on ends the stream at once") {
+    Rig rig;
+    for (std::uint8_t i = 0; i < 5; ++i) rig.put(i);
+    rig.frame_clock.attach(rig.stream);
+    rig.ticks(1);
+    rig.sink.status = audio::SendStatus::failed;
+    const std::size_t before = rig.sink.sent.size();
+    rig.ticks(3);
+    REQUIRE(rig.sink.sent.size() == before + 1);
+    REQUIRE(rig.frame_clock.streams() == 0);
+}

@@ -5,6 +5,7 @@
 #include "native_call.hpp"
 #include "objects.hpp"
 #include "voicecore/engine/open_operation.hpp"
+#include "voicecore/transport/ogg_sink.hpp"
 
 namespace voicecore::bindings {
 namespace {
@@ -69,6 +70,7 @@ PlayerHandle play(const EngineHandle& self, const py::list& sources, const SinkH
                   const opus::EncoderOptions& encoder, bool passthrough, bool paused,
                   bool keep_open) {
     const std::shared_ptr<engine::Engine> engine = self.shared();
+    const Samples pre_skip = pre_skip_of(sources, encoder, passthrough && volume == 1.0F);
     std::unique_ptr<pipeline::Program> program = make_program(sources, {.volume = volume,
                                                                         .gap = gap,
                                                                         .loops = loops,
@@ -81,6 +83,9 @@ PlayerHandle play(const EngineHandle& self, const py::list& sources, const SinkH
     options.start_paused = paused;
     options.limit_ticks = limit_ticks;
     const std::shared_ptr<audio::PacketSink> target = sink.get().sink;
+    if (auto* file = dynamic_cast<transport::OggSink*>(target.get()); file != nullptr) {
+        file->set_pre_skip(pre_skip);
+    }
     auto player = without_gil([&] { return engine->play(std::move(program), target, options); });
     return PlayerHandle{std::make_shared<PlayerBox>(PlayerBox{engine, unwrap(std::move(player))})};
 }

@@ -68,7 +68,7 @@ bool Stream::tick(const Tick& tick) noexcept {
         if (seeking) emit(EventKind::seeked);
         send_media(*queued, tick);
         ring_.pop();
-        return true;
+        return !sink_gone_;
     }
     if (ended) {
         begin_break(Break::end, tick);
@@ -121,8 +121,10 @@ void Stream::send(const audio::OutgoingPacket& packet, const Tick& tick) noexcep
         case audio::SendStatus::overflow:
             StreamCounters::add(counters_.overflow);
             break;
-        case audio::SendStatus::dropped:
         case audio::SendStatus::failed:
+            sink_gone_ = true;
+            [[fallthrough]];
+        case audio::SendStatus::dropped:
             StreamCounters::add(counters_.dropped);
             break;
     }
@@ -157,7 +159,7 @@ bool Stream::continue_break(const Tick& tick) noexcept {
     } else {
         sink_.idle(tick.clock.now());
     }
-    return break_ != Break::end || silence_left_ > 0;
+    return !sink_gone_ && (break_ != Break::end || silence_left_ > 0);
 }
 
 UnderrunCause Stream::underrun_cause(const Tick& tick) const noexcept {

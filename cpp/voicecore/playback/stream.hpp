@@ -172,6 +172,7 @@ class Stream {
     // Clock thread only.
     Break break_ = Break::none;
     int silence_left_ = 0;
+    bool sink_gone_ = false;  // the sink cannot go on: no more silence either
     std::uint32_t floor_seen_ = 0;
     std::uint32_t ticks_since_packet_ = 0;
 };

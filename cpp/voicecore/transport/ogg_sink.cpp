@@ -3,9 +3,8 @@
 #include <utility>
 
 namespace voicecore::transport {
-namespace {
 
-class Recorder final : public PacketWriter {
+class OggSink::Recorder final : public PacketWriter {
   public:
     explicit Recorder(OggWriter file) : file_{std::move(file)} {}
 
@@ -23,6 +22,7 @@ class Recorder final : public PacketWriter {
         return silence_run_ == audio::kSilenceFrames ? file_.flush() : Status{Done{}};
     }
     [[nodiscard]] Status end() override { return file_.finish(); }
+    void set_pre_skip(Samples samples) noexcept { file_.set_pre_skip(samples); }
 
   private:
     OggWriter file_;
@@ -30,7 +30,13 @@ class Recorder final : public PacketWriter {
     bool used_ = false;
 };
 
-}  // namespace
+OggSink::OggSink(std::unique_ptr<Recorder> recorder, const Options& ring)
+    : OggSink{*recorder, std::move(recorder), ring} {}
+
+OggSink::OggSink(Recorder& kept, std::unique_ptr<Recorder> recorder, const Options& ring)
+    : RingSink{std::move(recorder), ring}, recorder_{kept} {}
+
+void OggSink::set_pre_skip(Samples samples) noexcept { recorder_.set_pre_skip(samples); }
 
 Result<std::unique_ptr<OggSink>> OggSink::open(OggOptions options) {
     return open(std::move(options), Options{});

@@ -20,8 +20,16 @@ class OggSink final : public RingSink {
     [[nodiscard]] static Result<std::unique_ptr<OggSink>> open(OggOptions options,
                                                                const Options& ring);
 
+    // What a player of the file skips at its start, when that is not the encoder's look-ahead: packets
+    // that are copied bring their own. Before start().
+    void set_pre_skip(Samples samples) noexcept;
+
   private:
-    using RingSink::RingSink;
+    class Recorder;
+    OggSink(std::unique_ptr<Recorder> recorder, const Options& ring);
+    OggSink(Recorder& kept, std::unique_ptr<Recorder> recorder, const Options& ring);
+
+    Recorder& recorder_;  // owned by the base, which outlives this part
 };
 
 }  // namespace voicecore::transport

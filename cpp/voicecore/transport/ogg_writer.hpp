@@ -66,6 +66,8 @@ class OggWriter {
     // length.
     [[nodiscard]] Status finish();
 
+    // Before the first write().
+    void set_pre_skip(Samples samples) noexcept { options_.pre_skip = samples; }
     [[nodiscard]] const std::string& path() const noexcept { return options_.path; }
 
   private:
