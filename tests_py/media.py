@@ -112,12 +112,24 @@ def make_formats(make: Maker) -> None:
     make.encode("cbr.mp3", "a44.wav", *mp3, "-b:a", "128k")
     make.encode("low.mp3", "mono.wav", *mp3, "-b:a", "32k")
     make.encode("vbr.mp3", "a44.wav", *mp3, "-q:a", "4")
-    make.encode("vbr-noxing.mp3", "a44.wav", *mp3, "-q:a", "4", "-write_xing", "0", "-id3v2_version", "0")
+    make.encode(
+        "vbr-noxing.mp3", "a44.wav", *mp3, "-q:a", "4", "-write_xing", "0", "-id3v2_version", "0"
+    )
     make.encode("cbr48.mp3", "b48.wav", *mp3, "-b:a", "96k")
     make.encode("short.mp3", "short.wav", *mp3, "-b:a", "128k")
     make.encode("aac.m4a", "a44.wav", "-c:a", "aac", "-b:a", "192k", "-aac_pns", "0")
-    make.encode("aac-front.m4a", "a44.wav", "-c:a", "aac", "-b:a", "192k", "-aac_pns", "0",
-                "-movflags", "+faststart")
+    make.encode(
+        "aac-front.m4a",
+        "a44.wav",
+        "-c:a",
+        "aac",
+        "-b:a",
+        "192k",
+        "-aac_pns",
+        "0",
+        "-movflags",
+        "+faststart",
+    )
     make.encode("aac.aac", "a44.wav", "-c:a", "aac", "-b:a", "192k", "-aac_pns", "0")
     make.encode("aac.mka", "a44.wav", "-c:a", "aac", "-b:a", "192k", "-aac_pns", "0")
     make.encode("vorbis.ogg", "a44.wav", "-c:a", "libvorbis", "-q:a", "5")
@@ -133,7 +145,9 @@ def make_formats(make: Maker) -> None:
     for codec in ("u8", "s24le", "s32le", "f32le", "f64le", "alaw", "mulaw"):
         make.encode(f"{codec}.wav", "a44.wav", "-c:a", f"pcm_{codec}")
     for codec in ("s8", "s16be", "s24be", "s32be", "f32be", "f64be"):
-        make.encode(f"{codec}.aiff" if codec != "s8" else "s8.aif", "a44.wav", "-c:a", f"pcm_{codec}")
+        make.encode(
+            f"{codec}.aiff" if codec != "s8" else "s8.aif", "a44.wav", "-c:a", f"pcm_{codec}"
+        )
     for rate in (8_000, 11_025, 22_050, 96_000, 192_000, 384_000):
         make.wav(f"rate{rate}.wav", rate, rate // 2 + 13)
     make.wav("six.wav", 48_000, 20_000, channels=6)
@@ -182,21 +196,70 @@ def make_odd(make: Maker) -> None:
     make.join("chain-twins.opus", ["opus.opus", "opus-twin.opus"])
     make.join("chain-mixed.ogg", ["opus.opus", "vorbis.ogg"])
     make.join("joined.mp3", ["cbr.mp3", "cbr48.mp3"])
-    make.ffmpeg("-f", "lavfi", "-i", "testsrc=size=320x240:rate=1:duration=1", "-frames:v", "1",
-                make.out / "cover.png")
-    make.ffmpeg("-i", make.out / "cbr.mp3", "-i", make.out / "cover.png", "-map", "0", "-map", "1",
-                "-c", "copy", "-metadata", "title=Prélude", "-metadata", "artist=Nobody",
-                make.out / "cover.mp3")
-    make.ffmpeg("-i", make.out / "aac.m4a", "-i", make.out / "cover.png", "-map", "0", "-map", "1",
-                "-c", "copy", "-disposition:v", "attached_pic", "-metadata", "title=Prélude",
-                make.out / "cover.m4a")
+    make.ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=size=320x240:rate=1:duration=1",
+        "-frames:v",
+        "1",
+        make.out / "cover.png",
+    )
+    make.ffmpeg(
+        "-i",
+        make.out / "cbr.mp3",
+        "-i",
+        make.out / "cover.png",
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c",
+        "copy",
+        "-metadata",
+        "title=Prélude",
+        "-metadata",
+        "artist=Nobody",
+        make.out / "cover.mp3",
+    )
+    make.ffmpeg(
+        "-i",
+        make.out / "aac.m4a",
+        "-i",
+        make.out / "cover.png",
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c",
+        "copy",
+        "-disposition:v",
+        "attached_pic",
+        "-metadata",
+        "title=Prélude",
+        make.out / "cover.m4a",
+    )
     make.manifest["cover.mp3"] = make.manifest["cbr.mp3"]
     make.manifest["cover.m4a"] = make.manifest["aac.m4a"]
     shutil.copy(make.out / "cbr.mp3", make.out / "mp3-inside.wav")
     make.manifest["mp3-inside.wav"] = make.manifest["cbr.mp3"]
-    make.ffmpeg("-f", "lavfi", "-i", "testsrc=size=320x240:rate=5:duration=2", "-i",
-                make.out / "aac.m4a", "-map", "0:v", "-map", "1:a", "-c:v", "mpeg4", "-c:a", "copy",
-                make.out / "video-and-audio.mp4")
+    make.ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=size=320x240:rate=5:duration=2",
+        "-i",
+        make.out / "aac.m4a",
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        "-c:v",
+        "mpeg4",
+        "-c:a",
+        "copy",
+        make.out / "video-and-audio.mp4",
+    )
     make.manifest["video-and-audio.mp4"] = make.manifest["aac.m4a"]
     day = 24 * 3600 * 8_000
     with (make.out / "day.wav").open("wb") as file:
@@ -214,15 +277,36 @@ def make_bad(make: Maker) -> None:
     make.bytes("text.mp3", b"This is not music, it is a letter.\n" * 200)
     make.bytes("silence-header.wav", wav_header(48_000, 2, 16, 0))
     target = (make.final / "a44.wav").as_uri()
-    make.bytes("playlist.mp3", f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{target}\n#EXT-X-ENDLIST\n".encode())
+    make.bytes(
+        "playlist.mp3",
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{target}\n#EXT-X-ENDLIST\n".encode(),
+    )
     make.bytes("simple-playlist.mp3", f"#EXTM3U\n{target}\n".encode())
     make.bytes("concat.mp3", f"ffconcat version 1.0\nfile '{make.final / 'a44.wav'}'\n".encode())
-    make.bytes("session.mp3", b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=audio 4000 RTP/AVP 0\n")
+    make.bytes(
+        "session.mp3",
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=audio 4000 RTP/AVP 0\n",
+    )
     shutil.copy(make.out / "cover.png", make.out / "picture.mp3")
-    make.ffmpeg("-i", make.out / "video-and-audio.mp4", "-map", "0:v", "-c", "copy",
-                make.out / "video-only.mp4")
+    make.ffmpeg(
+        "-i",
+        make.out / "video-and-audio.mp4",
+        "-map",
+        "0:v",
+        "-c",
+        "copy",
+        make.out / "video-only.mp4",
+    )
     make.ffmpeg("-i", make.out / "a44.wav", "-t", "0", "-c:a", "libvorbis", make.out / "zero.ogg")
-    for name in ("cbr.mp3", "aac-front.m4a", "vorbis.ogg", "opus.opus", "flac.flac", "a44.wav", "aac.aac"):
+    for name in (
+        "cbr.mp3",
+        "aac-front.m4a",
+        "vorbis.ogg",
+        "opus.opus",
+        "flac.flac",
+        "a44.wav",
+        "aac.aac",
+    ):
         data = (make.out / name).read_bytes()
         make.bytes(f"truncated-{name}", data[: len(data) * 6 // 10])
         damaged = bytearray(data)
@@ -269,7 +353,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         generate(Path(arguments[0]).resolve())
     except FileNotFoundError as missing:
-        print(f"{missing.filename} is missing; on Debian and Ubuntu: apt-get install ffmpeg", file=sys.stderr)
+        print(
+            f"{missing.filename} is missing; on Debian and Ubuntu: apt-get install ffmpeg",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

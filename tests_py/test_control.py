@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Runner
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 import voicecore
+from conftest import Runner
 from voicecore import Engine, ManualClock, MemorySink, OggSink, Receiver, ToneSource, UdpSink
 
 pytestmark = pytest.mark.slow
@@ -91,9 +91,7 @@ def test_pause_and_stop_are_heard_within_fifty_milliseconds(run: Runner, control
     run(main())
 
 
-def test_seek_and_skip_take_effect_within_fifty_milliseconds(
-    run: Runner, music: Path
-) -> None:
+def test_seek_and_skip_take_effect_within_fifty_milliseconds(run: Runner, music: Path) -> None:
     async def main() -> None:
         async with Engine() as engine:
             source = await engine.open(music)
@@ -147,7 +145,9 @@ def test_a_receiver_hears_what_a_player_sends(run: Runner, music: Path, tmp_path
         key = secrets.token_bytes(32)
         path = tmp_path / "heard.ogg"
         async with (
-            Receiver(mode="aead_xchacha20_poly1305_rtpsize", key=key, ogg=path, log=True) as receiver,
+            Receiver(
+                mode="aead_xchacha20_poly1305_rtpsize", key=key, ogg=path, log=True
+            ) as receiver,
             Engine() as engine,
         ):
             sink = UdpSink("127.0.0.1", receiver.port, key=key)

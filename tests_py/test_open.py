@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Runner
 
 import voicecore
+from conftest import Runner
 from voicecore import Engine, ManualClock, MemorySink, NullSink
 
 

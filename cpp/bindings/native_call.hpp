@@ -12,10 +12,10 @@ namespace voicecore::bindings {
 
 namespace py = pybind11;
 
-// Counts the threads that are inside native code without the GIL. An atexit hook closes the door and
-// waits for the count to reach zero: a thread that asked for the GIL after finalization began would be
-// unwound through native frames. The count is therefore taken before the GIL is released and given back
-// after it is held again.
+// Counts the threads that are inside native code without the GIL. An atexit hook closes the door
+// and waits for the count to reach zero: a thread that asked for the GIL after finalization began
+// would be unwound through native frames. The count is therefore taken before the GIL is released
+// and given back after it is held again.
 namespace door {
 [[nodiscard]] bool enter() noexcept;  // false once shutdown began
 void leave() noexcept;
@@ -41,8 +41,8 @@ auto without_gil(Work&& work) {
     return work();
 }
 
-// Like without_gil, for destructors: holds on to the GIL when it can no longer be released safely. No
-// native thread ever wants the GIL, so joining one with it held cannot dead-lock.
+// Like without_gil, for destructors: holds on to the GIL when it can no longer be released safely.
+// No native thread ever wants the GIL, so joining one with it held cannot dead-lock.
 template <class Work>
 void without_gil_if_possible(Work&& work) noexcept {
     if (!door::enter()) {
@@ -73,8 +73,8 @@ inline void unwrap(Status status) {
 // fork() leaves the child without our threads: what was made before it must not be used there.
 [[nodiscard]] unsigned fork_generation() noexcept;
 
-// Holds a native object for Python; refuses to be used in a forked child, and leaks there rather than
-// joining threads that do not exist.
+// Holds a native object for Python; refuses to be used in a forked child, and leaks there rather
+// than joining threads that do not exist.
 template <class T>
 class Forkable {
   public:

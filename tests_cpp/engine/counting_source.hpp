@@ -21,9 +21,9 @@ class CountingSource final : public audio::PacketSource {
         packet.track = 0;
         packet.media_samples = kFrameSamples;
         const auto number = static_cast<std::uint32_t>(position_ - 1);
-        packet.opus.assign(std::array{
-            static_cast<std::uint8_t>(number >> 8U), static_cast<std::uint8_t>(number),
-            static_cast<std::uint8_t>(gain_.linear() * 10)});
+        packet.opus.assign(std::array{static_cast<std::uint8_t>(number >> 8U),
+                                      static_cast<std::uint8_t>(number),
+                                      static_cast<std::uint8_t>(gain_.linear() * 10)});
         return audio::ReadStatus::ok;
     }
     std::uint64_t set_gain(Gain gain, std::uint64_t index) noexcept override {

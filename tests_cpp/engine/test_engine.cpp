@@ -252,11 +252,21 @@ TEST_CASE("controls from many threads at once leave every player with an end") {
                 state = state * 1'664'525U + 1'013'904'223U;
                 Player& player = *players[(state >> 8U) % kPlayers];
                 switch ((state >> 16U) % 5) {
-                    case 0: player.pause(); break;
-                    case 1: player.resume(); break;
-                    case 2: player.seek(Samples{(state >> 20U) * 960}); break;
-                    case 3: player.set_gain(Gain{static_cast<float>(i % 4)}); break;
-                    default: static_cast<void>(player.position()); break;
+                    case 0:
+                        player.pause();
+                        break;
+                    case 1:
+                        player.resume();
+                        break;
+                    case 2:
+                        player.seek(Samples{(state >> 20U) * 960});
+                        break;
+                    case 3:
+                        player.set_gain(Gain{static_cast<float>(i % 4)});
+                        break;
+                    default:
+                        static_cast<void>(player.position());
+                        break;
                 }
             }
         });

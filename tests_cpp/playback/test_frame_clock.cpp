@@ -7,7 +7,8 @@ using namespace voicecore;
 using namespace voicecore::playback;
 using namespace std::chrono_literals;
 
-TEST_CASE("streams that become ready together are spread over the grids within the admission time") {
+TEST_CASE(
+    "streams that become ready together are spread over the grids within the admission time") {
     ManualClock clock;
     FeedQueue feed;
     FrameClock frame_clock{clock, TimePoint{}, feed};

@@ -62,13 +62,12 @@ TEST_CASE("the end of the feed is followed by five silence frames and the end of
 }
 
 TEST_CASE("an underrun is counted once, with its cause, and ends with the next packet") {
-    const auto [state, idle, cause] =
-        GENERATE(table<FeedState, int, UnderrunCause>({
-            {FeedState::blocked, 0, UnderrunCause::source_slow},
-            {FeedState::running, 0, UnderrunCause::decoder_slow},
-            {FeedState::queued, 0, UnderrunCause::worker_late},
-            {FeedState::queued, 1, UnderrunCause::kernel_late},
-        }));
+    const auto [state, idle, cause] = GENERATE(table<FeedState, int, UnderrunCause>({
+        {FeedState::blocked, 0, UnderrunCause::source_slow},
+        {FeedState::running, 0, UnderrunCause::decoder_slow},
+        {FeedState::queued, 0, UnderrunCause::worker_late},
+        {FeedState::queued, 1, UnderrunCause::kernel_late},
+    }));
     Rig rig;
     rig.put(1);
     rig.frame_clock.attach(rig.stream);

@@ -414,7 +414,8 @@ def test_a_url_is_played_with_its_headers(here: Here, tone: Path) -> None:
         ("localhost", "none"),
     ],
 )
-def test_what_is_played_is_received(host: str, mode: str, tmp_path: Path, tone: Path) -> None:
+def test_what_is_played_is_received(here: Here, host: str, mode: str, tmp_path: Path) -> None:
+    tone = write_tone(tmp_path / "t.wav", 0.4)
     key_file = tmp_path / "key"
     key_file.write_text(KEY + "\n")
     key_file.chmod(0o600)
@@ -422,7 +423,7 @@ def test_what_is_played_is_received(host: str, mode: str, tmp_path: Path, tone: 
     out = tmp_path / "heard.ogg"
     with receiving(
         *(f"rtp://{host}:0?ssrc=0x1234&mode={mode}{key}", "--to", f"ogg:{out}"),
-        *("--json", "--idle", "0.5"),
+        *("--json", "--idle", "0.2"),
     ) as (receiver, port):
         played = finish(
             start(
@@ -441,7 +442,7 @@ def test_what_is_played_is_received(host: str, mode: str, tmp_path: Path, tone: 
     recorded = read_ogg(out)
     assert recorded.complete
     expected = tmp_path / "expected.ogg"
-    assert finish(start("play", tone, "--to", f"ogg:{expected}", "--virtual")).code == 0
+    virtual(here, tone, "--to", f"ogg:{expected}")
     assert recorded.packets == read_ogg(expected).packets
 
 

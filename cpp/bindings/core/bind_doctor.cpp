@@ -21,8 +21,8 @@
 namespace voicecore::bindings {
 namespace {
 
-// Maps a library and everything it needs. The GIL is free meanwhile: dlopen holds the loader's lock for
-// up to a quarter of a second, and under the GIL every Python thread would wait for it.
+// Maps a library and everything it needs. The GIL is free meanwhile: dlopen holds the loader's lock
+// for up to a quarter of a second, and under the GIL every Python thread would wait for it.
 void map_library(const std::string& path) {
     const std::string failure = without_gil([&path]() -> std::string {
         // Never closed: the import that follows finds it in place.
@@ -81,8 +81,9 @@ void bind_doctor(py::module_& module) {
     module.def("cipher_modes", &cipher_modes);
     module.def("clock_resolution", &clock_resolution);
     module.def("measure_sleep", &measure_sleep, py::arg("rounds"), py::arg("raise_priority"));
-    py::class_<command::CopyProbe>(module, "SqliteCopyProbe",
-                                   "While it lives, our SQLite's connections know voicecore_copy().")
+    py::class_<command::CopyProbe>(
+        module, "SqliteCopyProbe",
+        "While it lives, our SQLite's connections know voicecore_copy().")
         .def(py::init<>());
 }
 

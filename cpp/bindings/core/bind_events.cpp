@@ -33,8 +33,8 @@ void bind_events(py::module_& module) {
                 py::list events{drained.events.size()};
                 for (std::size_t i = 0; i < drained.events.size(); ++i) {
                     const auto& event = drained.events[i];
-                    events[i] = py::make_tuple(event.subject, static_cast<int>(event.kind),
-                                               event.value);
+                    events[i] =
+                        py::make_tuple(event.subject, static_cast<int>(event.kind), event.value);
                 }
                 return py::make_tuple(std::move(events), drained.overflowed);
             },

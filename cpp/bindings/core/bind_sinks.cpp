@@ -14,8 +14,7 @@ namespace voicecore::bindings {
 namespace {
 
 SinkHandle box(std::shared_ptr<audio::PacketSink> sink, std::function<py::dict()> statistics) {
-    return SinkHandle{
-        std::make_shared<SinkBox>(SinkBox{std::move(sink), std::move(statistics)})};
+    return SinkHandle{std::make_shared<SinkBox>(SinkBox{std::move(sink), std::move(statistics)})};
 }
 
 std::vector<std::uint8_t> to_bytes(const py::bytes& bytes) {
@@ -96,16 +95,19 @@ void bind_sinks(py::module_& module) {
             return out;
         });
     });
-    module.def("memory_sink", [](std::size_t limit) {
-        std::shared_ptr<transport::MemorySink> sink = transport::MemorySink::create(limit);
-        return box(sink, [raw = sink.get()] {
-            const auto counts = raw->ring_statistics();
-            py::dict out;
-            out["packets"] = counts.packets;
-            out["overflow"] = counts.overflow;
-            return out;
-        });
-    }, py::arg("limit"));
+    module.def(
+        "memory_sink",
+        [](std::size_t limit) {
+            std::shared_ptr<transport::MemorySink> sink = transport::MemorySink::create(limit);
+            return box(sink, [raw = sink.get()] {
+                const auto counts = raw->ring_statistics();
+                py::dict out;
+                out["packets"] = counts.packets;
+                out["overflow"] = counts.overflow;
+                return out;
+            });
+        },
+        py::arg("limit"));
     module.def(
         "take_packets",
         [](const SinkHandle& self) {
@@ -117,10 +119,9 @@ void bind_sinks(py::module_& module) {
             py::list out{packets.size()};
             for (std::size_t i = 0; i < packets.size(); ++i) {
                 const auto& packet = packets[i];
-                out[i] = py::make_tuple(
-                    py::bytes{reinterpret_cast<const char*>(packet.opus.data()),
-                              packet.opus.size()},
-                    packet.tick, packet.media_samples, packet.silence);
+                out[i] = py::make_tuple(py::bytes{reinterpret_cast<const char*>(packet.opus.data()),
+                                                  packet.opus.size()},
+                                        packet.tick, packet.media_samples, packet.silence);
             }
             return out;
         },

@@ -24,10 +24,11 @@ py::dict info_dict(const audio::SourceInfo& info) {
     out["codec"] = info.codec;
     out["sample_rate"] = info.sample_rate;
     out["channels"] = info.channels;
-    out["duration"] = info.duration ? py::object{py::float_{to_seconds(*info.duration)}} : py::none();
-    out["bitrate_kbps"] =
-        info.bitrate > 0 ? py::object{py::float_{static_cast<double>(info.bitrate) / 1000}}
-                         : py::none();
+    out["duration"] =
+        info.duration ? py::object{py::float_{to_seconds(*info.duration)}} : py::none();
+    out["bitrate_kbps"] = info.bitrate > 0
+                              ? py::object{py::float_{static_cast<double>(info.bitrate) / 1000}}
+                              : py::none();
     py::dict tags;
     for (const auto& [name, value] : info.tags) {
         // Tags are whatever a stranger wrote into a file.
@@ -38,8 +39,8 @@ py::dict info_dict(const audio::SourceInfo& info) {
     }
     out["tags"] = tags;
     out["seekable"] = info.seekable;
-    out["no_passthrough"] =
-        info.no_passthrough.empty() ? py::object{py::none()} : py::object{py::str{info.no_passthrough}};
+    out["no_passthrough"] = info.no_passthrough.empty() ? py::object{py::none()}
+                                                        : py::object{py::str{info.no_passthrough}};
     return out;
 }
 
@@ -55,9 +56,9 @@ struct OpenBox {
 using OpenHandle = Forkable<OpenBox>;
 
 OpenHandle open_source(const ChannelHandle& channel, std::string location, const py::object& input,
-                       std::vector<std::pair<std::string, std::string>> headers,
-                       std::int64_t start, bool playlists, bool private_addresses, double timeout,
-                       int reconnects, std::string ca_file) {
+                       std::vector<std::pair<std::string, std::string>> headers, std::int64_t start,
+                       bool playlists, bool private_addresses, double timeout, int reconnects,
+                       std::string ca_file) {
     audio::OpenRequest request;
     request.location = std::move(location);
     if (!input.is_none()) request.input = input.cast<ByteInputHandle>();
@@ -69,9 +70,10 @@ OpenHandle open_source(const ChannelHandle& channel, std::string location, const
     request.max_reconnects = reconnects;
     request.ca_file = std::move(ca_file);
     const std::shared_ptr<engine::EventChannel> events = channel.shared();
-    auto operation = without_gil(
-        [&] { return engine::OpenOperation::start(std::move(request), events); });
-    return OpenHandle{std::make_shared<OpenBox>(OpenBox{unwrap(std::move(operation)), Samples{start}})};
+    auto operation =
+        without_gil([&] { return engine::OpenOperation::start(std::move(request), events); });
+    return OpenHandle{
+        std::make_shared<OpenBox>(OpenBox{unwrap(std::move(operation)), Samples{start}})};
 }
 
 void bind_opening(py::module_& module) {
@@ -121,9 +123,7 @@ void bind_opening(py::module_& module) {
         .def(
             "fail",
             [](const std::shared_ptr<PumpedInput>& self, int native, std::string message) {
-                without_gil([&] {
-                    self->fail(Error{Errc::io, native, std::move(message)});
-                });
+                without_gil([&] { self->fail(Error{Errc::io, native, std::move(message)}); });
             },
             py::arg("errno"), py::arg("message"))
         .def("close", [](const std::shared_ptr<PumpedInput>& self) { self->interrupt(); });
@@ -157,7 +157,8 @@ class Pusher {
     ~Pusher() { push_.feed.set_writable_hook({}); }
 
     [[nodiscard]] SourceHandle source() {
-        if (push_.source == nullptr) raise(Error{Errc::internal, 0, "the source was taken already"});
+        if (push_.source == nullptr)
+            raise(Error{Errc::internal, 0, "the source was taken already"});
         return box(std::move(push_.source));
     }
     [[nodiscard]] auto& feed() noexcept { return push_.feed; }
@@ -166,7 +167,8 @@ class Pusher {
         push_.feed.close();
     }
     void check_open() const {
-        if (closed_) raise(Error{Errc::closed, 0, "this source was closed; nothing more can be written"});
+        if (closed_)
+            raise(Error{Errc::closed, 0, "this source was closed; nothing more can be written"});
         if (push_.feed.abandoned()) {
             raise(Error{Errc::closed, 0, "the player has ended; nobody would hear it"});
         }
@@ -239,13 +241,16 @@ bool write_packet(OpusPusher& self, const py::buffer& data) {
     const std::span<const std::uint8_t> bytes{static_cast<const std::uint8_t*>(info.ptr),
                                               static_cast<std::size_t>(info.size * info.itemsize)};
     switch (without_gil([&] { return self.feed().write_nowait(bytes); })) {
-        case sources::PushStatus::accepted: return true;
-        case sources::PushStatus::full: return false;
+        case sources::PushStatus::accepted:
+            return true;
+        case sources::PushStatus::full:
+            return false;
         case sources::PushStatus::not_opus:
             raise(Error{Errc::invalid_argument, 0,
                         "got " + std::to_string(bytes.size()) +
                             " bytes that are no valid Opus packet (RFC 6716 section 3.4)"});
-        case sources::PushStatus::closed: break;
+        case sources::PushStatus::closed:
+            break;
     }
     raise(Error{Errc::closed, 0, "the player has ended; nobody would hear it"});
 }

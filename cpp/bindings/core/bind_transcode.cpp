@@ -16,8 +16,7 @@ void bind_transcode(py::module_& module) {
         .def_property_readonly("running",
                                [](const TranscodeHandle& self) { return self.get().running(); })
         .def_property_readonly(
-            "position",
-            [](const TranscodeHandle& self) { return self.get().position().count(); })
+            "position", [](const TranscodeHandle& self) { return self.get().position().count(); })
         .def("cancel", [](const TranscodeHandle& self) { self.get().cancel(); })
         .def(
             "result",
@@ -49,8 +48,8 @@ void bind_transcode(py::module_& module) {
             ogg.vendor = std::string{"voicecore "} + VOICECORE_VERSION;
             ogg.pre_skip = pre_skip_of(sources, encoder, passthrough && volume == 1.0F);
             // The file first: when it cannot be made, the sources stay with the caller.
-            auto writer =
-                unwrap_sink(without_gil([&] { return transport::OggWriter::open(std::move(ogg)); }));
+            auto writer = unwrap_sink(
+                without_gil([&] { return transport::OggWriter::open(std::move(ogg)); }));
             auto program = make_program(sources, {.volume = volume,
                                                   .gap = gap,
                                                   .loops = 1,

@@ -27,17 +27,23 @@ bool enter() noexcept {
     return false;
 }
 
-void leave() noexcept { inside.fetch_sub(1, std::memory_order_seq_cst); }
+void leave() noexcept {
+    inside.fetch_sub(1, std::memory_order_seq_cst);
+}
 
-bool closed() noexcept { return shut.load(std::memory_order_seq_cst); }
+bool closed() noexcept {
+    return shut.load(std::memory_order_seq_cst);
+}
 
 }  // namespace door
 
-unsigned fork_generation() noexcept { return generation.load(std::memory_order_relaxed); }
+unsigned fork_generation() noexcept {
+    return generation.load(std::memory_order_relaxed);
+}
 
 py::str to_text(const std::string& text) {
-    PyObject* decoded = PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()),
-                                             "backslashreplace");
+    PyObject* decoded =
+        PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "backslashreplace");
     if (decoded == nullptr) throw py::error_already_set();
     return py::reinterpret_steal<py::str>(decoded);
 }
@@ -54,8 +60,12 @@ namespace {
 
 }  // namespace
 
-void raise(const Error& error) { raise_from(error, false); }
-void raise_sink(const Error& error) { raise_from(error, true); }
+void raise(const Error& error) {
+    raise_from(error, false);
+}
+void raise_sink(const Error& error) {
+    raise_from(error, true);
+}
 
 void bind_lifetime(py::module_& module) {
     ::pthread_atfork(nullptr, nullptr, [] {
@@ -67,8 +77,8 @@ void bind_lifetime(py::module_& module) {
         [](double patience) {
             shut.store(true, std::memory_order_seq_cst);
             const py::gil_scoped_release released;
-            const auto deadline = std::chrono::steady_clock::now() +
-                                  std::chrono::duration<double>{patience};
+            const auto deadline =
+                std::chrono::steady_clock::now() + std::chrono::duration<double>{patience};
             while (inside.load(std::memory_order_seq_cst) != 0 &&
                    std::chrono::steady_clock::now() < deadline) {
                 std::this_thread::sleep_for(std::chrono::milliseconds{1});

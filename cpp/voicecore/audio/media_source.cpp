@@ -8,7 +8,11 @@ namespace {
 std::atomic<OpenFunction> opener{nullptr};
 }  // namespace
 
-void register_opener(OpenFunction open) noexcept { opener.store(open, std::memory_order_release); }
-OpenFunction registered_opener() noexcept { return opener.load(std::memory_order_acquire); }
+void register_opener(OpenFunction open) noexcept {
+    opener.store(open, std::memory_order_release);
+}
+OpenFunction registered_opener() noexcept {
+    return opener.load(std::memory_order_acquire);
+}
 
 }  // namespace voicecore::audio

@@ -25,27 +25,27 @@ enum class MediaKind : std::uint8_t {
 // Everything that `probe` tells. Filled when the source opens, constant afterwards.
 struct SourceInfo {
     MediaKind kind = MediaKind::pcm;
-    std::string container;                     // "mp3", "ogg", "mov,mp4,...": libavformat's words
-    std::string codec;                         // "mp3", "aac", "opus", "pcm_s16le", ...
-    int sample_rate = 0;                       // Hz, of the file
-    int channels = 0;                          // of the file
-    std::optional<Samples> duration;           // null when nobody knows (a live stream)
-    std::int64_t bitrate = 0;                  // bit/s of the audio stream; 0 when unknown
+    std::string container;            // "mp3", "ogg", "mov,mp4,...": libavformat's words
+    std::string codec;                // "mp3", "aac", "opus", "pcm_s16le", ...
+    int sample_rate = 0;              // Hz, of the file
+    int channels = 0;                 // of the file
+    std::optional<Samples> duration;  // null when nobody knows (a live stream)
+    std::int64_t bitrate = 0;         // bit/s of the audio stream; 0 when unknown
     std::vector<std::pair<std::string, std::string>> tags;
-    std::string no_passthrough;                // why packets cannot be copied; empty when they can
-    Samples pre_skip{0};                       // opus: samples before position 0 (RFC 7845 section 4.2)
-    float header_gain = 1.0F;                  // opus: linear output gain of the header (section 5.1)
+    std::string no_passthrough;  // why packets cannot be copied; empty when they can
+    Samples pre_skip{0};         // opus: samples before position 0 (RFC 7845 section 4.2)
+    float header_gain = 1.0F;    // opus: linear output gain of the header (section 5.1)
     bool seekable = false;
 };
 
 // What one read() gives. The views stay valid until the next call on the source.
 struct MediaUnit {
-    Samples position{0};                       // of the first sample; 0 is the first audible sample of
-                                               // the media; negative inside an Opus pre-skip
-    std::span<const float> pcm;                // pcm: 2 values per sample, never empty
-    std::span<const std::uint8_t> packet;      // opus: one valid packet (parse_opus_packet accepts it)
-    Samples duration{0};                       // of the unit, trimmed samples included
-    Samples trim_end{0};                       // opus: samples at the unit's end that are padding
+    Samples position{0};                   // of the first sample; 0 is the first audible sample of
+                                           // the media; negative inside an Opus pre-skip
+    std::span<const float> pcm;            // pcm: 2 values per sample, never empty
+    std::span<const std::uint8_t> packet;  // opus: one valid packet (parse_opus_packet accepts it)
+    Samples duration{0};                   // of the unit, trimmed samples included
+    Samples trim_end{0};                   // opus: samples at the unit's end that are padding
 };
 
 enum class ReadStatus : std::uint8_t {
@@ -56,7 +56,8 @@ enum class ReadStatus : std::uint8_t {
 };
 
 // Port. One thread at a time calls read() and seek(); neither blocks: an input that can block has a
-// thread of its own behind read(). The destructor returns at once even while that thread is blocked.
+// thread of its own behind read(). The destructor returns at once even while that thread is
+// blocked.
 class VOICECORE_EXPORT MediaSource {
   public:
     MediaSource() = default;
@@ -70,8 +71,8 @@ class VOICECORE_EXPORT MediaSource {
     [[nodiscard]] virtual ReadStatus read(MediaUnit& unit) noexcept = 0;
 
     // The units after this start at `position` exactly (pcm), or at a packet at least kOpusPreroll
-    // before it, so that a decoder has converged by then (opus). At or past the end: read() gives end.
-    // Call only when info().seekable. A failure shows in the next read().
+    // before it, so that a decoder has converged by then (opus). At or past the end: read() gives
+    // end. Call only when info().seekable. A failure shows in the next read().
     virtual void seek(Samples position) noexcept = 0;
 
     // After read() gave failed: why.
@@ -84,8 +85,8 @@ class VOICECORE_EXPORT MediaSource {
     [[nodiscard]] virtual bool caller_paced() const noexcept { return false; }
 
     // Called from any thread when read() may give something other than would_block. Set before the
-    // first read; may be called spuriously; never called once the source is destroyed or the hook was
-    // replaced.
+    // first read; may be called spuriously; never called once the source is destroyed or the hook
+    // was replaced.
     virtual void set_ready_hook(std::function<void()> hook) = 0;
 };
 
@@ -114,19 +115,19 @@ class VOICECORE_EXPORT ByteInput {
 
 // What to open and what it may reach.
 struct OpenRequest {
-    std::string location;                      // path or URL; a name for messages when `input` is set
-    std::shared_ptr<ByteInput> input;          // read from here instead of the location
+    std::string location;              // path or URL; a name for messages when `input` is set
+    std::shared_ptr<ByteInput> input;  // read from here instead of the location
     std::vector<std::pair<std::string, std::string>> headers;  // sent with every HTTP request
-    Samples start{0};                          // like a seek() before the first read
-    bool allow_playlists = false;              // HLS over HTTPS (or HTTP) when true
-    bool allow_private_addresses = true;       // false refuses loopback, private and link-local peers
-    std::chrono::milliseconds timeout{10'000}; // without a byte: connecting, reading
-    int max_reconnects = 5;                    // in a row without progress
-    std::string ca_file;                       // PEM; empty: the system's
+    Samples start{0};                     // like a seek() before the first read
+    bool allow_playlists = false;         // HLS over HTTPS (or HTTP) when true
+    bool allow_private_addresses = true;  // false refuses loopback, private and link-local peers
+    std::chrono::milliseconds timeout{10'000};  // without a byte: connecting, reading
+    int max_reconnects = 5;                     // in a row without progress
+    std::string ca_file;                        // PEM; empty: the system's
 };
 
-// Opens a source; blocks until its header is read, so call it from a thread that may. `cancel` ends it
-// early with Errc::cancelled.
+// Opens a source; blocks until its header is read, so call it from a thread that may. `cancel` ends
+// it early with Errc::cancelled.
 using OpenFunction = Result<std::unique_ptr<MediaSource>> (*)(const OpenRequest& request,
                                                               std::shared_ptr<CancelToken> cancel);
 

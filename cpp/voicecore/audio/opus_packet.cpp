@@ -32,7 +32,9 @@ int read_length(std::span<const std::uint8_t>& rest) noexcept {
     return length;
 }
 
-bool fits_frame(std::size_t bytes) noexcept { return bytes <= kMaxOpusFrameBytes; }
+bool fits_frame(std::size_t bytes) noexcept {
+    return bytes <= kMaxOpusFrameBytes;
+}
 
 // Code 3: an arbitrary number of frames, VBR or CBR, with optional padding (section 3.2.5).
 bool valid_code_3(std::span<const std::uint8_t> rest, OpusPacketInfo& info) noexcept {

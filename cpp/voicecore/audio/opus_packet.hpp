@@ -15,8 +15,8 @@ namespace voicecore::audio {
 
 enum class OpusMode : std::uint8_t { silk, hybrid, celt };
 
-inline constexpr int kMaxOpusFrames = 48;             // frames in one packet, RFC 6716 section 3.2.5
-inline constexpr int kMaxOpusPacketSamples = 5'760;   // 120 ms
+inline constexpr int kMaxOpusFrames = 48;            // frames in one packet, RFC 6716 section 3.2.5
+inline constexpr int kMaxOpusPacketSamples = 5'760;  // 120 ms
 inline constexpr std::size_t kMaxOpusFrameBytes = 1'275;
 
 // The header of a packet that obeys every rule [R1] to [R7] of RFC 6716 section 3.4.
@@ -33,8 +33,8 @@ struct OpusPacketInfo {
 [[nodiscard]] VOICECORE_EXPORT std::optional<OpusPacketInfo> parse_opus_packet(
     std::span<const std::uint8_t> bytes) noexcept;
 
-// Room for one 20 ms packet on its way to a sink. Larger ones (several frames beyond 510 kbit/s) are
-// encoded again rather than passed through: a datagram must stay below 1,460 bytes.
+// Room for one 20 ms packet on its way to a sink. Larger ones (several frames beyond 510 kbit/s)
+// are encoded again rather than passed through: a datagram must stay below 1,460 bytes.
 inline constexpr std::size_t kMaxPacketBytes = 1'400;
 
 // 20 ms of Opus, stored inline. Copying copies the used bytes only.

@@ -14,9 +14,9 @@ namespace voicecore::audio {
 // What the clock hands to a sink at a tick.
 struct OutgoingPacket {
     std::span<const std::uint8_t> opus;  // valid during the call only
-    std::uint32_t ticks = 1;             // ticks since the packet before: the RTP timestamp moves 960 each
-    std::uint16_t media_samples = 960;   // see PlayablePacket
-    bool silence = false;                // one of the five that start a break
+    std::uint32_t ticks = 1;  // ticks since the packet before: the RTP timestamp moves 960 each
+    std::uint16_t media_samples = 960;  // see PlayablePacket
+    bool silence = false;               // one of the five that start a break
 };
 
 enum class SendStatus : std::uint8_t {

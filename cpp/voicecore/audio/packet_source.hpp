@@ -13,12 +13,13 @@ namespace voicecore::audio {
 // A packet with what the player must know about it.
 struct PlayablePacket {
     OpusPacket opus;
-    std::uint64_t index = 0;     // of the frame: 0, 1, 2, ... since the source was built; seeks go on counting
-    Samples position{0};         // media position of the frame's end, in its track
-    std::uint32_t track = 0;     // 0, 1, 2, ... in order of playing
-    std::uint16_t media_samples = kFrameSamples;  // of the frame, how many belong to the media: fewer
-                                                  // in a last partial frame
-    bool passthrough = false;    // copied, not encoded here
+    std::uint64_t index =
+        0;  // of the frame: 0, 1, 2, ... since the source was built; seeks go on counting
+    Samples position{0};                          // media position of the frame's end, in its track
+    std::uint32_t track = 0;                      // 0, 1, 2, ... in order of playing
+    std::uint16_t media_samples = kFrameSamples;  // of the frame, how many belong to the media:
+                                                  // fewer in a last partial frame
+    bool passthrough = false;  // copied, not encoded here
 };
 
 // Why a track ended before its end.
@@ -44,18 +45,18 @@ class VOICECORE_EXPORT PacketSource {
     // The next packet. `failed`: error() says why.
     [[nodiscard]] virtual ReadStatus next(PlayablePacket& packet) noexcept = 0;
 
-    // Applies from frame `index` on: frames at or after it that were handed out already are produced
-    // again by the next calls of next(), with the encoder in the state that it had then. When `index`
-    // lies further back than the history kept, from the oldest frame kept. Returns the index from which
-    // next() goes on.
+    // Applies from frame `index` on: frames at or after it that were handed out already are
+    // produced again by the next calls of next(), with the encoder in the state that it had then.
+    // When `index` lies further back than the history kept, from the oldest frame kept. Returns the
+    // index from which next() goes on.
     virtual std::uint64_t set_gain(Gain gain, std::uint64_t index) noexcept = 0;
 
     // Goes on at a position of the track that frame `index` (the next one to be heard) belongs to.
     // False when that track cannot seek: nothing has changed then.
     virtual bool seek(Samples position, std::uint64_t index) noexcept = 0;
 
-    // Goes on with the track after the one that frame `index` belongs to; next() gives end when there
-    // is none.
+    // Goes on with the track after the one that frame `index` belongs to; next() gives end when
+    // there is none.
     virtual void skip_track(std::uint64_t index) noexcept = 0;
 
     // The largest step back that set_gain() can make, in frames.

@@ -26,26 +26,31 @@ std::chrono::nanoseconds read_clock(clockid_t id) noexcept {
 // FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time; plain FUTEX_WAIT a relative one.
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected,
                 const timespec* deadline) noexcept {
-    ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT_BITSET_PRIVATE, expected,
-              deadline, nullptr, FUTEX_BITSET_MATCH_ANY);
+    ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT_BITSET_PRIVATE,
+              expected, deadline, nullptr, FUTEX_BITSET_MATCH_ANY);
 }
 
 }  // namespace
 
 Clock::~Clock() = default;
 
-TimePoint SteadyClock::now() const noexcept { return TimePoint{read_clock(CLOCK_MONOTONIC)}; }
+TimePoint SteadyClock::now() const noexcept {
+    return TimePoint{read_clock(CLOCK_MONOTONIC)};
+}
 
 void WakeSignal::signal() noexcept {
     pending_.store(1, std::memory_order_seq_cst);
-    // seq_cst pairs with the sleeper's announce-then-look, so that either it sees the store or we see it.
+    // seq_cst pairs with the sleeper's announce-then-look, so that either it sees the store or we
+    // see it.
     if (sleepers_.load(std::memory_order_seq_cst) != 0) {
         ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&pending_), FUTEX_WAKE_PRIVATE, 1,
                   nullptr, nullptr, 0);
     }
 }
 
-bool WakeSignal::consume() noexcept { return pending_.exchange(0, std::memory_order_seq_cst) != 0; }
+bool WakeSignal::consume() noexcept {
+    return pending_.exchange(0, std::memory_order_seq_cst) != 0;
+}
 
 bool WakeSignal::wait_until(TimePoint deadline) noexcept {
     if (consume()) return true;
@@ -70,6 +75,8 @@ void sleep_until(TimePoint deadline) noexcept {
     }
 }
 
-std::chrono::nanoseconds thread_cpu_time() noexcept { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
+std::chrono::nanoseconds thread_cpu_time() noexcept {
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
 
 }  // namespace voicecore

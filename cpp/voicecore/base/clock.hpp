@@ -1,4 +1,5 @@
-// Clock: who says what time it is and who sleeps. The one seam between shipped code and virtual time.
+// Clock: who says what time it is and who sleeps. The one seam between shipped code and virtual
+// time.
 #pragma once
 
 #include <atomic>
@@ -17,8 +18,8 @@ using TimePoint = std::chrono::time_point<std::chrono::steady_clock, std::chrono
 class VOICECORE_EXPORT WakeSignal {
   public:
     void signal() noexcept;
-    // Sleeps until signalled or until the absolute deadline, whichever is first. Returns at once when
-    // a signal came since the last return. False means that the deadline passed.
+    // Sleeps until signalled or until the absolute deadline, whichever is first. Returns at once
+    // when a signal came since the last return. False means that the deadline passed.
     bool wait_until(TimePoint deadline) noexcept;
     void wait() noexcept;
 

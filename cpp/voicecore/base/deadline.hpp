@@ -46,7 +46,8 @@ class DeadlineGrid {
     // Moves past every tick before `now` without counting any: for a grid on which nobody waited.
     constexpr void fast_forward(TimePoint now) noexcept {
         if (now > next()) {
-            index_ += static_cast<std::uint64_t>((now - next() + period_ - Nanoseconds{1}) / period_);
+            index_ +=
+                static_cast<std::uint64_t>((now - next() + period_ - Nanoseconds{1}) / period_);
         }
     }
 

@@ -7,7 +7,7 @@ namespace voicecore {
 
 // Any thread pushes; one thread at a time takes everything at once. No allocation, no capacity. An
 // object may be on a stack once per link. (Taking all at once is what keeps ABA away.)
-template <class T, T* T::* Link>
+template <class T, T* T::*Link>
 class LinkStack {
   public:
     void push(T& object) noexcept {

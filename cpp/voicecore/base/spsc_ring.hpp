@@ -9,8 +9,9 @@
 
 namespace voicecore {
 
-// One producer thread calls claim/publish/push, one consumer thread calls front/pop; both wait-free.
-// T is default-constructed once per slot; slots are reused, never destroyed while the ring lives.
+// One producer thread calls claim/publish/push, one consumer thread calls front/pop; both
+// wait-free. T is default-constructed once per slot; slots are reused, never destroyed while the
+// ring lives.
 template <class T>
 class SpscRing {
   public:

@@ -25,7 +25,8 @@ void enter_native_thread(const char* name) noexcept {
 
 Priority raise_thread_priority() noexcept {
     const sched_param lowest{.sched_priority = ::sched_get_priority_min(SCHED_FIFO)};
-    if (::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &lowest) == 0) return Priority::realtime;
+    if (::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &lowest) == 0)
+        return Priority::realtime;
     // On Linux the nice value belongs to the thread, whatever POSIX says.
     constexpr int kNice = -11;
     const auto tid = static_cast<id_t>(::syscall(SYS_gettid));
@@ -33,6 +34,8 @@ Priority raise_thread_priority() noexcept {
     return Priority::normal;
 }
 
-void tighten_timer_slack() noexcept { ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); }
+void tighten_timer_slack() noexcept {
+    ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+}
 
 }  // namespace voicecore

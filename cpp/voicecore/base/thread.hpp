@@ -5,8 +5,8 @@
 
 namespace voicecore {
 
-// Names the calling thread (15 characters at most are shown by the system) and blocks every signal in
-// it, so that the host's handlers run on the host's threads.
+// Names the calling thread (15 characters at most are shown by the system) and blocks every signal
+// in it, so that the host's handlers run on the host's threads.
 VOICECORE_EXPORT void enter_native_thread(const char* name) noexcept;
 
 enum class Priority {

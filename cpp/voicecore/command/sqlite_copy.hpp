@@ -9,8 +9,8 @@ namespace voicecore::command {
 [[nodiscard]] std::string sqlite_version();
 
 // While one lives, every connection that *this* copy of SQLite opens knows the SQL function
-// voicecore_copy(), which gives 1. A connection opened elsewhere in the process that does not know it
-// belongs to another copy, and two copies on one file destroy each other's locks. One at a time.
+// voicecore_copy(), which gives 1. A connection opened elsewhere in the process that does not know
+// it belongs to another copy, and two copies on one file destroy each other's locks. One at a time.
 class CopyProbe {
   public:
     CopyProbe() noexcept;

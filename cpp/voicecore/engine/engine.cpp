@@ -34,7 +34,9 @@ Engine::Engine(const EngineOptions& options, std::shared_ptr<playback::EventList
     if (!manual_) clock_thread_ = std::thread{[this] { run_clock(); }};
 }
 
-Engine::~Engine() { close(); }
+Engine::~Engine() {
+    close();
+}
 
 void Engine::run_clock() noexcept {
     enter_native_thread("vc-clock");
@@ -83,8 +85,8 @@ TimePoint Engine::advance(Nanoseconds by, const CancelToken* cancel) {
     const auto given_up = [&] { return closed() || (cancel != nullptr && cancel->cancelled()); };
     const auto settle = [&] { feeders_.wait_until([&] { return settled() || given_up(); }); };
     while (true) {
-        // Everything that a tick at this instant needs is there before it runs; and before the caller
-        // does anything else, so that his next order meets the same state every time.
+        // Everything that a tick at this instant needs is there before it runs; and before the
+        // caller does anything else, so that his next order meets the same state every time.
         settle();
         if (given_up()) break;
         frame_clock_.run_due();

@@ -16,7 +16,7 @@
 namespace voicecore::engine {
 
 struct EngineOptions {
-    int feeders = 0;           // threads; 0: one for each core, 8 at most
+    int feeders = 0;             // threads; 0: one for each core, 8 at most
     bool raise_priority = true;  // ask for real-time priority for the clock thread
     bool manual_clock = false;   // time moves by advance() only, and nothing runs late
 };
@@ -24,10 +24,10 @@ struct EngineOptions {
 struct EngineReport {
     Priority priority = Priority::normal;  // what the system granted to the clock thread
     int feeders = 0;
-    int streams = 0;                       // attached now
-    std::uint64_t turns = 0;               // wake-ups of the clock thread
+    int streams = 0;          // attached now
+    std::uint64_t turns = 0;  // wake-ups of the clock thread
     Nanoseconds clock_cpu{0};
-    Histogram::Snapshot lateness;          // every packet of every stream
+    Histogram::Snapshot lateness;  // every packet of every stream
 };
 
 // Thread-safe.
@@ -37,20 +37,21 @@ class Engine : public std::enable_shared_from_this<Engine> {
                                           std::shared_ptr<playback::EventListener> events);
     ~Engine();
 
-    // Fails with `closed` after close(), or as the sink's start() does. The source is consumed in any
-    // case.
+    // Fails with `closed` after close(), or as the sink's start() does. The source is consumed in
+    // any case.
     [[nodiscard]] Result<std::shared_ptr<playback::Player>> play(
         std::unique_ptr<audio::PacketSource> source, std::shared_ptr<audio::PacketSink> sink,
         const playback::Player::Options& options);
 
-    // Manual clock only: time passes, every tick on the way runs once its packets are there. Stops early
-    // when `cancel` says so. Returns the time reached.
+    // Manual clock only: time passes, every tick on the way runs once its packets are there. Stops
+    // early when `cancel` says so. Returns the time reached.
     TimePoint advance(Nanoseconds by, const CancelToken* cancel = nullptr);
     [[nodiscard]] TimePoint now() const noexcept { return clock_->now(); }
     [[nodiscard]] int streams() const noexcept { return frame_clock_.streams(); }
 
-    // Stops every player (five silence frames each), finishes every sink, ends every thread. Waits at
-    // most `patience` for the players, then cuts them off. Idempotent; from several threads, all wait.
+    // Stops every player (five silence frames each), finishes every sink, ends every thread. Waits
+    // at most `patience` for the players, then cuts them off. Idempotent; from several threads, all
+    // wait.
     void close(Nanoseconds patience = std::chrono::milliseconds{1'000});
     [[nodiscard]] bool closed() const noexcept { return closing_.load(std::memory_order_acquire); }
 
@@ -64,7 +65,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
     const bool manual_;
     const bool raise_priority_;
-    const std::shared_ptr<playback::EventListener> events_;  // outlives the players that emit into it
+    const std::shared_ptr<playback::EventListener>
+        events_;  // outlives the players that emit into it
     std::unique_ptr<Clock> clock_;
     playback::FeedQueue feed_queue_;
     playback::FrameClock frame_clock_;

@@ -11,16 +11,20 @@ namespace voicecore::engine {
 Result<std::shared_ptr<EventChannel>> EventChannel::create() {
     const int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (fd < 0) {
-        return Error{Errc::io, errno, std::string{"cannot create an eventfd: "} + std::strerror(errno)};
+        return Error{Errc::io, errno,
+                     std::string{"cannot create an eventfd: "} + std::strerror(errno)};
     }
-    return std::shared_ptr<EventChannel>{new EventChannel{fd}};  // NOLINT: the constructor is private
+    return std::shared_ptr<EventChannel>{
+        new EventChannel{fd}};  // NOLINT: the constructor is private
 }
 
 EventChannel::EventChannel(int fd) : fd_{fd}, cells_{std::make_unique<Cell[]>(kCapacity)} {
     for (std::size_t i = 0; i < kCapacity; ++i) cells_[i].turn.store(i, std::memory_order_relaxed);
 }
 
-EventChannel::~EventChannel() { ::close(fd_); }
+EventChannel::~EventChannel() {
+    ::close(fd_);
+}
 
 // A bounded queue in which each cell carries the turn it waits for: turn == position means free for
 // that position's producer, position + 1 means filled.

@@ -11,9 +11,9 @@
 
 namespace voicecore::engine {
 
-// emit() is for any thread, lock-free, and is a system call only when the reader sleeps. One thread at
-// a time drains. The descriptor lives as long as the channel: its owner must have left the loop's
-// selector before, since a reused number would silently get no wake-ups.
+// emit() is for any thread, lock-free, and is a system call only when the reader sleeps. One thread
+// at a time drains. The descriptor lives as long as the channel: its owner must have left the
+// loop's selector before, since a reused number would silently get no wake-ups.
 class EventChannel final : public playback::EventListener {
   public:
     static Result<std::shared_ptr<EventChannel>> create();

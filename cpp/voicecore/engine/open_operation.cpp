@@ -11,8 +11,8 @@
 namespace voicecore::engine {
 namespace {
 
-// The operations under way. Their threads are on their own (nobody waits for an open that hangs in a
-// name look-up); this is how exit still reaches them.
+// The operations under way. Their threads are on their own (nobody waits for an open that hangs in
+// a name look-up); this is how exit still reaches them.
 struct UnderWay {
     std::mutex mutex;
     std::condition_variable left;

@@ -11,7 +11,8 @@
 
 namespace voicecore::engine {
 
-// The opener runs on a thread of its own; `opened` is emitted when the result is there. Thread-safe.
+// The opener runs on a thread of its own; `opened` is emitted when the result is there.
+// Thread-safe.
 class OpenOperation {
   public:
     // The opener must be registered (the codec module loaded). Fails when no thread can be had.

@@ -15,8 +15,8 @@
 
 namespace voicecore::engine {
 
-// Works on a thread of its own and emits `finished` at its end. Thread-safe. The destructor cancels and
-// waits for the thread, which looks at the cancel token before each packet.
+// Works on a thread of its own and emits `finished` at its end. Thread-safe. The destructor cancels
+// and waits for the thread, which looks at the cancel token before each packet.
 class Transcode {
   public:
     static std::shared_ptr<Transcode> start(std::unique_ptr<audio::PacketSource> source,

@@ -30,8 +30,8 @@ struct Event {
 // Unique in the process, never 0.
 [[nodiscard]] std::uint64_t next_id() noexcept;
 
-// Where events go. emit() is called from any thread, the clock thread included: it neither locks nor
-// allocates nor waits.
+// Where events go. emit() is called from any thread, the clock thread included: it neither locks
+// nor allocates nor waits.
 class EventListener {
   public:
     EventListener() = default;

@@ -13,7 +13,9 @@ FeederPool::FeederPool(int threads, FeedQueue& queue) : queue_{queue} {
     for (int i = 0; i < threads; ++i) threads_.emplace_back([this, i] { run(i); });
 }
 
-FeederPool::~FeederPool() { stop(); }
+FeederPool::~FeederPool() {
+    stop();
+}
 
 void FeederPool::stop() noexcept {
     {
@@ -48,7 +50,8 @@ void FeederPool::wait_until(const std::function<bool()>& done) {
     ++watchers_;
     while (!stopping_) {
         const std::uint64_t seen = steps_;
-        // Outside of the lock: what it looks at has locks of its own, which others hold when they call us.
+        // Outside of the lock: what it looks at has locks of its own, which others hold when they
+        // call us.
         lock.unlock();
         const bool enough = done();
         lock.lock();

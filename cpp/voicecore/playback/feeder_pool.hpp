@@ -15,8 +15,8 @@
 
 namespace voicecore::playback {
 
-// The player whose ring runs dry first is served first, a few packets at a time. Nothing that a feeder
-// does can block: inputs that can have threads of their own. Thread-safe.
+// The player whose ring runs dry first is served first, a few packets at a time. Nothing that a
+// feeder does can block: inputs that can have threads of their own. Thread-safe.
 class FeederPool {
   public:
     FeederPool(int threads, FeedQueue& queue);
@@ -46,9 +46,9 @@ class FeederPool {
         }
     };
     void run(int number) noexcept;
-    void note_progress() noexcept;             // under mutex_
-    void take_from_clock() noexcept;           // under mutex_
-    void enqueue(Player& player) noexcept;     // under mutex_
+    void note_progress() noexcept;          // under mutex_
+    void take_from_clock() noexcept;        // under mutex_
+    void enqueue(Player& player) noexcept;  // under mutex_
     bool work_one(std::unique_lock<std::mutex>& lock) noexcept;
     void work_on(Player& player, std::unique_lock<std::mutex>& lock) noexcept;
     void retire(Player& player, std::unique_lock<std::mutex>& lock) noexcept;

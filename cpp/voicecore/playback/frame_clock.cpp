@@ -8,8 +8,8 @@ namespace {
 template <std::size_t... I>
 auto make_groups(TimePoint epoch, std::index_sequence<I...>) noexcept {
     using Grids = std::array<DeadlineGrid, sizeof...(I)>;
-    return Grids{DeadlineGrid{epoch + static_cast<std::int64_t>(I) * FrameClock::kPhase,
-                              kFrameDuration}...};
+    return Grids{
+        DeadlineGrid{epoch + static_cast<std::int64_t>(I) * FrameClock::kPhase, kFrameDuration}...};
 }
 
 }  // namespace
@@ -17,10 +17,13 @@ auto make_groups(TimePoint epoch, std::index_sequence<I...>) noexcept {
 FrameClock::FrameClock(const Clock& clock, TimePoint epoch, FeedQueue& feed) noexcept
     : clock_{clock},
       feed_{feed},
-      groups_{[epoch]<std::size_t... I>(std::index_sequence<I...> indices) {
+      groups_{[epoch]<std::size_t... I>(std::index_sequence<I...> indices){
           const auto grids = make_groups(epoch, indices);
-          return std::array<Group, kGroups>{Group{.grid = grids[I]}...};
-      }(std::make_index_sequence<kGroups>{})} {}
+return std::array<Group, kGroups>{Group{.grid = grids[I]}...};
+}  // namespace voicecore::playback
+(std::make_index_sequence<kGroups>{})
+}
+{}
 
 void FrameClock::attach(Stream& stream) noexcept {
     streams_.fetch_add(1, std::memory_order_acq_rel);

@@ -18,9 +18,9 @@ struct FeedQueue {
     std::atomic<int> idle_workers{0};
 };
 
-// Streams are spread over ten grids, 2 ms apart: a stream waits at most kAdmission for its first tick
-// and no turn has to serve them all. attach() is for any thread; everything else for the one thread
-// that turns the clock, which neither allocates nor locks here.
+// Streams are spread over ten grids, 2 ms apart: a stream waits at most kAdmission for its first
+// tick and no turn has to serve them all. attach() is for any thread; everything else for the one
+// thread that turns the clock, which neither allocates nor locks here.
 class FrameClock {
   public:
     static constexpr int kGroups = 10;

@@ -9,7 +9,9 @@ namespace voicecore::playback {
 namespace {
 
 // Old and new versions of a whole buffer, twice over, and some to spare.
-std::size_t ring_capacity(std::uint64_t depth) { return static_cast<std::size_t>(depth) * 2 + 8; }
+std::size_t ring_capacity(std::uint64_t depth) {
+    return static_cast<std::size_t>(depth) * 2 + 8;
+}
 
 template <class... F>
 struct Overloaded : F... {
@@ -62,10 +64,18 @@ void Player::stop() noexcept {
     clock_.nudge();
 }
 
-void Player::set_gain(Gain gain) { give(SetGain{gain}, false); }
-void Player::seek(Samples position) { give(SeekTo{position, 0}, true); }
-void Player::skip_track() { give(SkipTrack{0}, true); }
-void Player::post(Change change) { give(std::move(change), false); }
+void Player::set_gain(Gain gain) {
+    give(SetGain{gain}, false);
+}
+void Player::seek(Samples position) {
+    give(SeekTo{position, 0}, true);
+}
+void Player::skip_track() {
+    give(SkipTrack{0}, true);
+}
+void Player::post(Change change) {
+    give(std::move(change), false);
+}
 
 // The old audio is silenced here and now; the feeder brings the new.
 void Player::give(Order order, bool flush) {
@@ -117,12 +127,12 @@ void Player::apply(SetGain order, bool flush_follows) noexcept {
     bool flush_pending = flush_follows;
     std::uint32_t generation = 0;
     {
-        // Under the lock that gives out the generations of seeks: a rewind never outranks a seek that
-        // was given after it.
+        // Under the lock that gives out the generations of seeks: a rewind never outranks a seek
+        // that was given after it.
         const std::lock_guard lock{mutex_};
         for (const Order& later : orders_) {
-            flush_pending |= std::holds_alternative<SeekTo>(later) ||
-                             std::holds_alternative<SkipTrack>(later);
+            flush_pending |=
+                std::holds_alternative<SeekTo>(later) || std::holds_alternative<SkipTrack>(later);
         }
         if (!flush_pending && from < produced_) generation = ++next_generation_;
     }
@@ -194,7 +204,8 @@ bool Player::produce_one(FeedResult& result) noexcept {
             produced_ = slot->packet.index + 1;
             if (std::exchange(flushed_, false)) stream_.set_base(slot->packet.index);
             stream_.publish(produced_);
-            if (supersede_from_) stream_.supersede(generation_, *std::exchange(supersede_from_, {}));
+            if (supersede_from_)
+                stream_.supersede(generation_, *std::exchange(supersede_from_, {}));
             if (!stream_.started()) clock_.nudge();
             return true;
         }
@@ -266,9 +277,8 @@ void Player::on_sink_finished(std::optional<Error> error) noexcept {
 
 void Player::finish(FinishReason reason) noexcept {
     if (finished_.exchange(true, std::memory_order_acq_rel)) return;
-    events_.emit(Event{.subject = id(),
-                       .value = static_cast<std::int64_t>(reason),
-                       .kind = EventKind::finished});
+    events_.emit(Event{
+        .subject = id(), .value = static_cast<std::int64_t>(reason), .kind = EventKind::finished});
     feeders_.forget(*this);
 }
 

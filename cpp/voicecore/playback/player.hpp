@@ -21,14 +21,16 @@ class FrameClock;
 
 enum class PlayerState : std::uint8_t { priming, playing, paused, finished };
 
-// Thread-safe: controls and queries from any thread. Everything that takes time happens on a feeder.
+// Thread-safe: controls and queries from any thread. Everything that takes time happens on a
+// feeder.
 class Player final : public audio::SinkListener {
   public:
     struct Options {
         std::uint64_t depth = 20;  // frames kept ready
         Gain gain;                 // that the source starts with
         bool start_paused = false;
-        std::uint64_t limit_ticks = 0;  // the end, this many periods after the first frame; 0: never
+        std::uint64_t limit_ticks =
+            0;  // the end, this many periods after the first frame; 0: never
     };
     Player(std::uint64_t id, std::unique_ptr<audio::PacketSource> source,
            std::shared_ptr<audio::PacketSink> sink, EventListener& events, FeederPool& feeders,
@@ -79,7 +81,8 @@ class Player final : public audio::SinkListener {
     // How many frames may pass until somebody hears that we were late.
     [[nodiscard]] std::uint64_t urgency() const noexcept {
         if (open_orders_.load(std::memory_order_relaxed) != 0) return 0;
-        // Nobody listens yet to a stream that has not started; one that has must not run dry for it.
+        // Nobody listens yet to a stream that has not started; one that has must not run dry for
+        // it.
         return stream_.started() ? stream_.ahead() : stream_.ahead() + kStartingUrgency;
     }
     // True when no queued request points here any more, and none will.
@@ -95,9 +98,16 @@ class Player final : public audio::SinkListener {
     [[nodiscard]] bool settled() const noexcept;
 
   private:
-    struct SetGain { Gain gain; };
-    struct SeekTo { Samples position; std::uint32_t generation; };
-    struct SkipTrack { std::uint32_t generation; };
+    struct SetGain {
+        Gain gain;
+    };
+    struct SeekTo {
+        Samples position;
+        std::uint32_t generation;
+    };
+    struct SkipTrack {
+        std::uint32_t generation;
+    };
     using Change = std::function<void(audio::PacketSource&)>;
     using Order = std::variant<SetGain, SeekTo, SkipTrack, Change>;
 
@@ -112,7 +122,7 @@ class Player final : public audio::SinkListener {
     void finish(FinishReason reason) noexcept;
 
     Stream stream_;
-    std::unique_ptr<audio::PacketSource> source_;  // feeder only, after start()
+    std::unique_ptr<audio::PacketSource> source_;    // feeder only, after start()
     const std::shared_ptr<audio::PacketSink> sink_;  // shared with the caller, who may use it again
     EventListener& events_;
     FeederPool& feeders_;

@@ -32,7 +32,9 @@ QueuedPacket* Stream::front() noexcept {
     return queued;
 }
 
-bool Stream::ready() noexcept { return wanted() == Intent::play && front() != nullptr; }
+bool Stream::ready() noexcept {
+    return wanted() == Intent::play && front() != nullptr;
+}
 
 bool Stream::over_before_start() noexcept {
     if (wanted() == Intent::stop) return true;
@@ -164,10 +166,13 @@ bool Stream::continue_break(const Tick& tick) noexcept {
 
 UnderrunCause Stream::underrun_cause(const Tick& tick) const noexcept {
     switch (feed_state()) {
-        case FeedState::blocked: return UnderrunCause::source_slow;
-        case FeedState::running: return UnderrunCause::decoder_slow;
+        case FeedState::blocked:
+            return UnderrunCause::source_slow;
+        case FeedState::running:
+            return UnderrunCause::decoder_slow;
         case FeedState::idle:
-        case FeedState::queued: break;
+        case FeedState::queued:
+            break;
     }
     return tick.workers_idle ? UnderrunCause::kernel_late : UnderrunCause::worker_late;
 }

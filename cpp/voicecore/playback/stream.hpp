@@ -26,8 +26,8 @@ struct QueuedPacket {
 // What the feeder side is doing, for telling why a ring is empty.
 enum class FeedState : std::uint8_t { idle, queued, running, blocked };
 
-// Three parties meet here, each with its own part: the clock thread (tick), the one feeder that holds
-// the player (the packet ring's producer end), and callers on any thread (the intents).
+// Three parties meet here, each with its own part: the clock thread (tick), the one feeder that
+// holds the player (the packet ring's producer end), and callers on any thread (the intents).
 class Stream {
   public:
     Stream(std::uint64_t id, std::size_t ring_capacity, audio::PacketSink& sink,
@@ -57,10 +57,11 @@ class Stream {
     // Hands the claimed slot over.
     void publish(std::uint64_t next_produced) noexcept {
         ring_.publish();
-        produced_.store(next_produced, std::memory_order_release);  // after: whoever sees it finds it
+        produced_.store(next_produced,
+                        std::memory_order_release);  // after: whoever sees it finds it
     }
-    // Frames of a generation before `generation` are dropped from frame `index` on: their new versions
-    // are in the ring already.
+    // Frames of a generation before `generation` are dropped from frame `index` on: their new
+    // versions are in the ring already.
     void supersede(std::uint32_t generation, std::uint64_t index) noexcept {
         cut_.store((std::uint64_t{generation} << kIndexBits) | (index & kIndexMask),
                    std::memory_order_release);
@@ -98,10 +99,10 @@ class Stream {
     // -- the clock thread ----------------------------------------------------------------------
     struct Tick {
         const Clock& clock;
-        TimePoint deadline;            // what lateness is measured from
-        std::uint64_t skipped = 0;     // ticks given up right before this one
-        bool workers_idle = false;     // some feeder had nothing to do
-        Histogram* lateness = nullptr; // of the whole clock
+        TimePoint deadline;             // what lateness is measured from
+        std::uint64_t skipped = 0;      // ticks given up right before this one
+        bool workers_idle = false;      // some feeder had nothing to do
+        Histogram* lateness = nullptr;  // of the whole clock
     };
     // Sends at most one packet. False when the stream is over: it must not be ticked again.
     [[nodiscard]] bool tick(const Tick& tick) noexcept;

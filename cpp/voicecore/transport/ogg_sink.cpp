@@ -36,7 +36,9 @@ OggSink::OggSink(std::unique_ptr<Recorder> recorder, const Options& ring)
 OggSink::OggSink(Recorder& kept, std::unique_ptr<Recorder> recorder, const Options& ring)
     : RingSink{std::move(recorder), ring}, recorder_{kept} {}
 
-void OggSink::set_pre_skip(Samples samples) noexcept { recorder_.set_pre_skip(samples); }
+void OggSink::set_pre_skip(Samples samples) noexcept {
+    recorder_.set_pre_skip(samples);
+}
 
 Result<std::unique_ptr<OggSink>> OggSink::open(OggOptions options) {
     return open(std::move(options), Options{});

@@ -20,8 +20,8 @@ class OggSink final : public RingSink {
     [[nodiscard]] static Result<std::unique_ptr<OggSink>> open(OggOptions options,
                                                                const Options& ring);
 
-    // What a player of the file skips at its start, when that is not the encoder's look-ahead: packets
-    // that are copied bring their own. Before start().
+    // What a player of the file skips at its start, when that is not the encoder's look-ahead:
+    // packets that are copied bring their own. Before start().
     void set_pre_skip(Samples samples) noexcept;
 
   private:
