@@ -199,6 +199,18 @@ def test_a_missing_input_is_code_3(here: Here, command: list[str], tmp_path: Pat
     assert "file.mp3" in done.one_line()
 
 
+def test_a_playlist_is_refused_unless_asked_for(here: Here, tone: Path, tmp_path: Path) -> None:
+    playlist = tmp_path / "list.mp3"
+    playlist.write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{tone.as_uri()}\n#EXT-X-ENDLIST\n"
+    )
+    done = here("probe", playlist)
+    assert done.code == 3
+    assert "playlist" in done.one_line()
+    # Asked for, and still no way from the outside to a file of this machine.
+    assert here("probe", playlist, "--playlists").code == 3
+
+
 # -- transcode -------------------------------------------------------------------------------------
 
 

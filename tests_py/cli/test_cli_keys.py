@@ -154,6 +154,7 @@ def test_keys_pause_seek_turn_and_skip(tmp_path: Path) -> None:
         tty.press(b" ")
         tty.see("⏸")
         tty.press(b"\x1b[C\x1b[C")  # twice at once: ten seconds
+        tty.see(r"⏸ 1/2 palace.mp3 +0:1\d")
         tty.press(b" ")
         tty.see(r"▶ 1/2 palace.mp3 +0:1\d")
         tty.press(b"--")

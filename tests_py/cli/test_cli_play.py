@@ -28,6 +28,7 @@ from cli.command import (
     write_tone,
 )
 from voicecore.cli import play as play_module
+from voicecore.cli.exits import one_line
 
 SILENCE = b"\xf8\xff\xfe"
 PROMISED = {
@@ -278,6 +279,10 @@ def test_an_input_that_cannot_be_opened_is_code_3_and_one_line(here: Here, tmp_p
         assert done.code == 3, done.err
         assert says in done.one_line()
         assert not out.exists(), "the sink is touched only when all inputs are open"
+
+
+def test_control_characters_are_made_visible() -> None:
+    assert one_line("a\x1b[31m\r\n b\u202e ü") == r"a\x1b[31m b\u202e ü"
 
 
 def test_a_file_name_with_control_characters_is_shown_harmlessly(

@@ -226,6 +226,7 @@ class _Run:
     note_until: float = 0.0
     seek_target: float = 0.0
     seek_until: float = 0.0
+    seek_from: tuple[int, float] | None = None
 
     async def run(self) -> int:
         with StopSignals() as signals:
@@ -396,7 +397,7 @@ class _Run:
             name=self._name(track),
             track=track % len(self.options.files),
             tracks=len(self.options.files),
-            position=player.position,
+            position=self._position(player),
             duration=self._duration(track),
             volume=player.volume,
             lateness_p99=statistics.lateness_ms.p99 if real else None,
@@ -432,21 +433,31 @@ class _Run:
             case Key.LOUDER | Key.QUIETER:
                 self._turn(player, louder=key is Key.LOUDER)
             case Key.NEXT:
+                self.seek_from, self.seek_until = None, 0.0
                 player.skip()
             case Key.QUIT:
                 player.stop()
 
     def _seek(self, player: Player, by: float) -> None:
-        now = time.monotonic()
-        # Keys can come faster than seeks are done; then the last target counts, not the position.
-        base = self.seek_target if now < self.seek_until else player.position
-        target = max(0.0, base + by)
+        target = max(0.0, self._position(player) + by)
         try:
             player.seek(target)
         except NotSeekable:
             self._say("this input cannot seek")
             return
-        self.seek_target, self.seek_until = target, now + 0.3
+        self.seek_target = target
+        self.seek_from = (player.track, player.position)
+        self.seek_until = time.monotonic() + 0.3
+
+    def _position(self, player: Player) -> float:
+        """Where playing goes on: the last seek's target until something from there was sent.
+
+        Keys can come faster than seeks are done, and in a pause nothing is sent at all.
+        """
+        pending = self.seek_from == (player.track, player.position)
+        if pending or time.monotonic() < self.seek_until:
+            return self.seek_target
+        return player.position
 
     def _turn(self, player: Player, *, louder: bool) -> None:
         volume = player.volume
