@@ -227,3 +227,23 @@ TEST_CASE("a chained stream's second pre-skip is not heard") {
     REQUIRE(played.packets.back().position == Samples{2 * 24'100});
     REQUIRE(played.packets.back().passthrough);
 }
+
+TEST_CASE("a second track's pre-skip lies under the first one's end and does not replace it") {
+    // The media of the first ends 312 samples into a frame, just where the second's pre-skip ends.
+    const auto a = encode(music(48'000, 1));
+    auto program = program_with();
+    program->append(std::make_unique<OpusFake>(a, 312, 48'000));
+    program->append(std::make_unique<OpusFake>(encode(speech(48'000, 2)), 312, 48'000));
+    program->close_playlist();
+    const auto played = play(*program);
+    REQUIRE(played.media() == 96'000);
+    const auto heard = decode(played.bytes());
+    const auto expected = decode(a);
+    double signal = 0.0;
+    double error = 0.0;
+    for (std::size_t i = 2 * 48'000; i < 2 * 48'300; ++i) {
+        signal += static_cast<double>(expected[i]) * static_cast<double>(expected[i]);
+        error += std::pow(static_cast<double>(expected[i]) - static_cast<double>(heard[i]), 2.0);
+    }
+    REQUIRE(10.0 * std::log10(error / signal) < -10.0);
+}

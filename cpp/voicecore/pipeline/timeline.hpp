@@ -161,7 +161,9 @@ class Timeline {
     std::uint64_t decode_errors_ = 0;
 };
 
-// RFC 7845 asks for 80 ms before a decoder is trusted.
-inline constexpr std::int64_t kDecoderPreroll = 5;
+// Frames that a decoder hears before it is believed. RFC 7845 asks for 80 ms; a CELT decoder
+// forgets half of an error in its band energies with each frame, so that 5 frames leave -30 dB of
+// it and 10 leave -60.
+inline constexpr std::int64_t kDecoderPreroll = 10;
 
 }  // namespace voicecore::pipeline
