@@ -1,20 +1,20 @@
 // A web server on 127.0.0.1 whose answers a test writes itself, faults included.
 #pragma once
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -67,9 +67,9 @@ inline ContextPtr self_signed(const std::string& certificate_file) {
 
 struct Request {
     std::string target;
-    std::string head;               // all of it
-    std::int64_t range = 0;         // first byte asked for
-    int number = 0;                 // of the request, from 0
+    std::string head;        // all of it
+    std::int64_t range = 0;  // first byte asked for
+    int number = 0;          // of the request, from 0
 };
 
 // One connection, as the test's handler sees it.
@@ -79,7 +79,8 @@ class Peer {
     // False when the client is gone.
     bool send(const std::string& bytes) {
         if (ssl_ != nullptr) {
-            return bytes.empty() || SSL_write(ssl_, bytes.data(), static_cast<int>(bytes.size())) > 0;
+            return bytes.empty() ||
+                   SSL_write(ssl_, bytes.data(), static_cast<int>(bytes.size())) > 0;
         }
         std::size_t at = 0;
         while (at < bytes.size()) {
@@ -167,7 +168,8 @@ class Server {
         }
         if (usable) {
             const auto space = request.head.find(' ');
-            request.target = request.head.substr(space + 1, request.head.find(' ', space + 1) - space - 1);
+            request.target =
+                request.head.substr(space + 1, request.head.find(' ', space + 1) - space - 1);
             if (const auto at = request.head.find("bytes="); at != std::string::npos) {
                 request.range = std::stoll(request.head.substr(at + 6));
             }
@@ -202,10 +204,10 @@ inline void answer(const Request& request, Peer& peer, const std::string& body,
         peer.send("HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n");
         return;
     }
-    peer.send("HTTP/1.1 206 Partial Content\r\nContent-Length: " + std::to_string(body.size() - from) +
-              "\r\nContent-Range: bytes " + std::to_string(from) + "-" +
-              std::to_string(body.size() - 1) + "/" + std::to_string(body.size()) +
-              "\r\nETag: \"1\"\r\n\r\n");
+    peer.send(
+        "HTTP/1.1 206 Partial Content\r\nContent-Length: " + std::to_string(body.size() - from) +
+        "\r\nContent-Range: bytes " + std::to_string(from) + "-" + std::to_string(body.size() - 1) +
+        "/" + std::to_string(body.size()) + "\r\nETag: \"1\"\r\n\r\n");
     peer.send(body.substr(from, limit));
 }
 

@@ -44,7 +44,9 @@ inline std::unique_ptr<MediaSource> open(const OpenRequest& wanted) {
     REQUIRE(opened.ok());
     return std::move(opened).value();
 }
-inline std::unique_ptr<MediaSource> open(const std::string& name) { return open(request(path(name))); }
+inline std::unique_ptr<MediaSource> open(const std::string& name) {
+    return open(request(path(name)));
+}
 
 // Samples at 48 kHz that the media holds, from the manifest.
 inline std::int64_t length_of(const std::string& name) {
@@ -117,8 +119,10 @@ inline Packets read_packets(MediaSource& source, std::size_t limit = 1U << 30U) 
     return out;
 }
 
-// The level of the difference below the signal, in dB, where `part` begins at sample `at` of `whole`.
-inline double error_db(const std::vector<float>& whole, std::int64_t at, const std::vector<float>& part) {
+// The level of the difference below the signal, in dB, where `part` begins at sample `at` of
+// `whole`.
+inline double error_db(const std::vector<float>& whole, std::int64_t at,
+                       const std::vector<float>& part) {
     double noise = 1e-20;
     double signal = 1e-6 * static_cast<double>(part.size());  // silence differs from nothing
     for (std::size_t i = 0; i < part.size(); ++i) {
@@ -128,6 +132,5 @@ inline double error_db(const std::vector<float>& whole, std::int64_t at, const s
     }
     return 10 * std::log10(noise / signal);
 }
-
 
 }  // namespace media

@@ -66,7 +66,9 @@ class GatedInput final : public audio::ByteInput {
     bool interrupted_ = false;
 };
 
-std::string body_of(const std::string& name) { return http_test::file_bytes(path(name)); }
+std::string body_of(const std::string& name) {
+    return http_test::file_bytes(path(name));
+}
 
 OpenRequest from(std::shared_ptr<audio::ByteInput> input) {
     auto out = request("gated");
@@ -77,9 +79,10 @@ OpenRequest from(std::shared_ptr<audio::ByteInput> input) {
 
 class Fifo {
   public:
-    Fifo() : name_{(std::filesystem::temp_directory_path() /
-                    ("voicecore-fifo-" + std::to_string(::getpid())))
-                       .string()} {
+    Fifo()
+        : name_{(std::filesystem::temp_directory_path() /
+                 ("voicecore-fifo-" + std::to_string(::getpid())))
+                    .string()} {
         ::unlink(name_.c_str());
         ::mkfifo(name_.c_str(), 0600);
     }
@@ -124,7 +127,8 @@ TEST_CASE("a blocked input gives would_block, and the hook tells when to come ag
     source->set_ready_hook({});
 }
 
-TEST_CASE("destroying a source while its input is blocked returns at once and interrupts the input") {
+TEST_CASE(
+    "destroying a source while its input is blocked returns at once and interrupts the input") {
     const auto input = std::make_shared<GatedInput>(body_of("cbr.mp3"), 20'000);
     auto source = media::open(from(input));
     input->wait_until_blocked();
@@ -191,7 +195,8 @@ TEST_CASE("a FIFO plays what its writer sends, and ends with it") {
         const int fd = ::open(fifo.name().c_str(), O_WRONLY | O_CLOEXEC);
         std::size_t at = 0;
         while (at < body.size()) {
-            const auto sent = ::write(fd, body.data() + at, std::min<std::size_t>(body.size() - at, 7'000));
+            const auto sent =
+                ::write(fd, body.data() + at, std::min<std::size_t>(body.size() - at, 7'000));
             if (sent <= 0) break;
             at += static_cast<std::size_t>(sent);
         }

@@ -6,14 +6,14 @@ namespace {
 
 // Files whose format tells the length exactly.
 const char* const kExact[] = {
-    "a44.wav",        "a48.wav",         "mono.wav",       "short.wav",     "cbr.mp3",
-    "low.mp3",        "vbr.mp3",         "cbr48.mp3",      "short.mp3",     "aac.m4a",
-    "aac-front.m4a",  "vorbis.ogg",      "vorbis48.ogg",   "flac.flac",     "flac.ogg",
-    "alac.m4a",       "wavpack.wv",      "u8.wav",         "s24le.wav",     "s32le.wav",
-    "f32le.wav",      "f64le.wav",       "alaw.wav",       "mulaw.wav",     "s8.aif",
-    "s16be.aiff",     "s24be.aiff",      "s32be.aiff",     "f32be.aiff",    "f64be.aiff",
-    "rate8000.wav",   "rate11025.wav",   "rate22050.wav",  "rate96000.wav", "rate192000.wav",
-    "rate384000.wav", "six.wav",         "three.wav",      "six.flac",      "cover.mp3",
+    "a44.wav",        "a48.wav",       "mono.wav",      "short.wav",     "cbr.mp3",
+    "low.mp3",        "vbr.mp3",       "cbr48.mp3",     "short.mp3",     "aac.m4a",
+    "aac-front.m4a",  "vorbis.ogg",    "vorbis48.ogg",  "flac.flac",     "flac.ogg",
+    "alac.m4a",       "wavpack.wv",    "u8.wav",        "s24le.wav",     "s32le.wav",
+    "f32le.wav",      "f64le.wav",     "alaw.wav",      "mulaw.wav",     "s8.aif",
+    "s16be.aiff",     "s24be.aiff",    "s32be.aiff",    "f32be.aiff",    "f64be.aiff",
+    "rate8000.wav",   "rate11025.wav", "rate22050.wav", "rate96000.wav", "rate192000.wav",
+    "rate384000.wav", "six.wav",       "three.wav",     "six.flac",      "cover.mp3",
     "mp3-inside.wav", "opus-six.opus",
 };
 
@@ -44,9 +44,9 @@ TEST_CASE("every format gives exactly as many samples as were put in, without a 
 }
 
 TEST_CASE("lossless formats give the very samples of the original") {
-    for (const char* name : {"flac.flac", "flac.ogg", "alac.m4a", "wavpack.wv", "s24le.wav",
-                             "s32le.wav", "f32le.wav", "f64le.wav", "s16be.aiff", "s24be.aiff",
-                             "s32be.aiff", "f32be.aiff", "f64be.aiff"}) {
+    for (const char* name :
+         {"flac.flac", "flac.ogg", "alac.m4a", "wavpack.wv", "s24le.wav", "s32le.wav", "f32le.wav",
+          "f64le.wav", "s16be.aiff", "s24be.aiff", "s32be.aiff", "f32be.aiff", "f64be.aiff"}) {
         INFO(name);
         CHECK(against_original(name) < -90);
     }
@@ -97,16 +97,16 @@ TEST_CASE("a source tells what it is") {
     CHECK(mp3->info().bitrate == Approx(128'000).epsilon(0.03));
     CHECK(mp3->info().no_passthrough == "the codec is mp3, not Opus");
     const auto& tags = mp3->info().tags;
-    CHECK(std::find(tags.begin(), tags.end(), std::pair<std::string, std::string>{
-                                                  "title", "Pr\xC3\xA9lude"}) != tags.end());
+    CHECK(std::find(tags.begin(), tags.end(),
+                    std::pair<std::string, std::string>{"title", "Pr\xC3\xA9lude"}) != tags.end());
     auto m4a = media::open("cover.m4a");
     CHECK(m4a->info().codec == "aac");
     CHECK_FALSE(m4a->info().tags.empty());
 }
 
 TEST_CASE("formats without a length of their own still give everything that was put in") {
-    for (const char* name : {"aac.aac", "vbr-noxing.mp3", "mp2.mp2", "ac3.ac3", "aac.mka",
-                             "vorbis.webm"}) {
+    for (const char* name :
+         {"aac.aac", "vbr-noxing.mp3", "mp2.mp2", "ac3.ac3", "aac.mka", "vorbis.webm"}) {
         INFO(name);
         const auto pcm = read_pcm(*media::open(name));
         CHECK(pcm.last == ReadStatus::end);

@@ -20,7 +20,9 @@ OpenRequest patient(const std::string& url) {
     return out;
 }
 
-std::string body_of(const std::string& name) { return http_test::file_bytes(path(name)); }
+std::string body_of(const std::string& name) {
+    return http_test::file_bytes(path(name));
+}
 
 Error open_error(const OpenRequest& wanted) {
     auto opened = codec::open_media(wanted, nullptr);
@@ -220,7 +222,9 @@ TEST_CASE("headers are sent; credentials stay with the server that they are for"
 
 TEST_CASE("a refused connection and an unknown host are told apart from silence") {
     int port = 0;
-    { port = Server{[](const auto&, Peer&) {}}.port(); }
+    {
+        port = Server{[](const auto&, Peer&) {}}.port();
+    }
     const Error refused = open_error(patient("http://127.0.0.1:" + std::to_string(port) + "/"));
     CHECK(refused.code == Errc::io);
     CHECK(refused.native == ECONNREFUSED);
@@ -275,7 +279,8 @@ TEST_CASE("HLS plays when playlists are allowed, and only from the web") {
     const Server server{[&](const auto& asked, Peer& peer) {
         const std::string list =
             "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n"
-            "#EXTINF:1.6,\n" + std::string{asked.target == "/evil" ? "file://" + path("a44.wav") : "1.aac"} +
+            "#EXTINF:1.6,\n" +
+            std::string{asked.target == "/evil" ? "file://" + path("a44.wav") : "1.aac"} +
             "\n#EXTINF:1.6,\n2.aac\n#EXT-X-ENDLIST\n";
         if (asked.target == "/1.aac") return answer(asked, peer, body.substr(0, half));
         if (asked.target == "/2.aac") return answer(asked, peer, body.substr(half));

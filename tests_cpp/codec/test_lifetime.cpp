@@ -41,9 +41,10 @@ constexpr bool kSanitized =
 // The frames of a short mp3 over and over: too long to be indexed in passing.
 class LongMp3 {
   public:
-    LongMp3() : name_{(std::filesystem::temp_directory_path() /
-                       ("voicecore-long-" + std::to_string(::getpid()) + ".mp3"))
-                          .string()} {
+    LongMp3()
+        : name_{(std::filesystem::temp_directory_path() /
+                 ("voicecore-long-" + std::to_string(::getpid()) + ".mp3"))
+                    .string()} {
         const std::string all = http_test::file_bytes(path("vbr-noxing.mp3"));
         std::ofstream file{name_, std::ios::binary};
         for (std::size_t size = 0; size < (16U << 20U); size += all.size()) file << all;
@@ -57,7 +58,8 @@ class LongMp3 {
 
 }  // namespace
 
-TEST_CASE("a thousand sources opened, read and closed leave no descriptor, thread or memory behind") {
+TEST_CASE(
+    "a thousand sources opened, read and closed leave no descriptor, thread or memory behind") {
     const char* const kNames[] = {"cbr.mp3", "aac.m4a", "vorbis.ogg", "opus.opus", "flac.flac"};
     const auto turn = [&](int i) {
         auto source = media::open(kNames[i % 5]);

@@ -59,15 +59,17 @@ TEST_CASE("a header gain is told, and stands in the way of passing through") {
     CHECK(source->info().no_passthrough.find("gain") != std::string::npos);
 }
 
-TEST_CASE("links of an Opus chain follow each other: the second one's pre-skip lies before its place") {
+TEST_CASE(
+    "links of an Opus chain follow each other: the second one's pre-skip lies before its place") {
     for (const char* name : {"chain-opus.opus", "chain-twins.opus"}) {
         INFO(name);
         auto source = media::open(name);
         const std::int64_t first = length_of("opus.opus");
         CHECK(source->info().duration->count() == first + length_of("opus-b.opus"));
         const auto packets = read_packets(*source);
-        const auto seam = std::find_if(packets.units.begin(), packets.units.end(),
-                                       [](const MediaUnit& unit) { return unit.trim_end.count() > 0; });
+        const auto seam =
+            std::find_if(packets.units.begin(), packets.units.end(),
+                         [](const MediaUnit& unit) { return unit.trim_end.count() > 0; });
         REQUIRE(seam != packets.units.end());
         CHECK((seam->position + seam->duration - seam->trim_end).count() == first);
         CHECK((seam + 1)->position.count() == first - source->info().pre_skip.count());

@@ -32,9 +32,10 @@ void check_exact(const std::string& name) {
 
 TEST_CASE("after a seek every sample is the one that playing up to it gives") {
     for (const char* name :
-         {"a44.wav", "a48.wav", "cbr.mp3", "vbr.mp3", "vbr-noxing.mp3", "cbr48.mp3", "low.mp3",
-          "aac.m4a", "aac.aac", "vorbis.ogg", "vorbis48.ogg", "flac.flac", "flac.ogg", "alac.m4a",
-          "s24be.aiff", "rate11025.wav", "rate96000.wav", "wavpack.wv", "mp2.mp2", "aac.mka", "vorbis.webm"}) {
+         {"a44.wav",  "a48.wav",  "cbr.mp3",    "vbr.mp3",       "vbr-noxing.mp3", "cbr48.mp3",
+          "low.mp3",  "aac.m4a",  "aac.aac",    "vorbis.ogg",    "vorbis48.ogg",   "flac.flac",
+          "flac.ogg", "alac.m4a", "s24be.aiff", "rate11025.wav", "rate96000.wav",  "wavpack.wv",
+          "mp2.mp2",  "aac.mka",  "vorbis.webm"}) {
         check_exact(name);
     }
 }
@@ -70,7 +71,8 @@ TEST_CASE("seeking back to 0 gives the same as opening anew") {
     CHECK(read_pcm(*source).values == first.values);
 }
 
-TEST_CASE("Opus packets after a seek begin at least the pre-roll before the target, where they were") {
+TEST_CASE(
+    "Opus packets after a seek begin at least the pre-roll before the target, where they were") {
     for (const char* name : {"opus.opus", "opus.webm", "opus.mp4", "opus-60ms.opus",
                              "opus-2.5ms.opus", "chain-opus.opus", "chain-twins.opus"}) {
         INFO(name);
@@ -85,7 +87,8 @@ TEST_CASE("Opus packets after a seek begin at least the pre-roll before the targ
             CHECK(begin <= std::max<std::int64_t>(place - audio::kOpusPreroll.count(),
                                                   whole.units[0].position.count()));
             // No earlier than needed: a packet is 60 ms long at most.
-            CHECK(begin >= std::min<std::int64_t>(place - audio::kOpusPreroll.count() - 2'880, place));
+            CHECK(begin >=
+                  std::min<std::int64_t>(place - audio::kOpusPreroll.count() - 2'880, place));
             const auto same = std::find_if(
                 whole.units.begin(), whole.units.end(),
                 [begin](const MediaUnit& unit) { return unit.position.count() == begin; });

@@ -19,9 +19,9 @@ Samples warm_up_of(AVCodecID id, int rate) noexcept {
             return packets(32, 1152);  // at 8 kbit/s the bit reservoir reaches back 20 frames
         case AV_CODEC_ID_AAC:
         case AV_CODEC_ID_AAC_LATM:
-            return packets(8, 1024);   // overlap, and the band replication's envelope
+            return packets(8, 1024);  // overlap, and the band replication's envelope
         case AV_CODEC_ID_VORBIS:
-            return packets(2, 8192);   // the largest block
+            return packets(2, 8192);  // the largest block
         case AV_CODEC_ID_OPUS:
             return audio::kOpusPreroll;
         case AV_CODEC_ID_MP1:
@@ -45,7 +45,8 @@ Result<std::unique_ptr<AudioDecoder>> AudioDecoder::open(const Segment& segment)
     const std::string name = avcodec_get_name(parameters.codec_id);
     const AVCodec* codec = allowed_decoder(parameters.codec_id);
     if (codec == nullptr) {
-        return Error{Errc::unsupported, 0, "the codec " + name + " is not one that is decoded here"};
+        return Error{Errc::unsupported, 0,
+                     "the codec " + name + " is not one that is decoded here"};
     }
     auto decoder = std::make_unique<AudioDecoder>();
     decoder->context_.reset(avcodec_alloc_context3(codec));
@@ -79,7 +80,9 @@ bool AudioDecoder::send(const Packet& packet) noexcept {
     return code >= 0;
 }
 
-void AudioDecoder::send_end() noexcept { avcodec_send_packet(context_.get(), nullptr); }
+void AudioDecoder::send_end() noexcept {
+    avcodec_send_packet(context_.get(), nullptr);
+}
 
 DecodeStatus AudioDecoder::receive() noexcept {
     for (;;) {
@@ -97,6 +100,8 @@ std::int64_t AudioDecoder::frame_start() const noexcept {
     return av_rescale(frame_->pts, frame_->sample_rate, rate_);
 }
 
-void AudioDecoder::flush() noexcept { avcodec_flush_buffers(context_.get()); }
+void AudioDecoder::flush() noexcept {
+    avcodec_flush_buffers(context_.get());
+}
 
 }  // namespace voicecore::codec

@@ -13,8 +13,8 @@ Result<std::unique_ptr<AvioBridge>> AvioBridge::create(ByteReader reader) {
     auto bridge = std::make_unique<AvioBridge>(Key{}, std::move(reader));
     auto* buffer = static_cast<std::uint8_t*>(av_malloc(kBufferBytes));
     if (buffer == nullptr) return error_from_av(AVERROR(ENOMEM), "read buffer");
-    bridge->io_.reset(avio_alloc_context(buffer, kBufferBytes, 0, bridge.get(), &on_read, nullptr,
-                                         &on_seek));
+    bridge->io_.reset(
+        avio_alloc_context(buffer, kBufferBytes, 0, bridge.get(), &on_read, nullptr, &on_seek));
     if (!bridge->io_) {
         av_free(buffer);
         return error_from_av(AVERROR(ENOMEM), "read buffer");

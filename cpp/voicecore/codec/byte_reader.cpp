@@ -4,7 +4,7 @@
 
 namespace voicecore::codec {
 namespace {
-constexpr std::size_t kChunk = 16 * 1024;       // one read of the input
+constexpr std::size_t kChunk = 16 * 1024;      // one read of the input
 constexpr std::int64_t kReadOver = 64 * 1024;  // a seek forward by less is read and dropped
 }  // namespace
 
@@ -49,7 +49,9 @@ Result<std::size_t> ByteReader::read_some(std::span<std::uint8_t> into) {
     return got;
 }
 
-Status ByteReader::skip(std::int64_t count) { return seek(position() + count); }
+Status ByteReader::skip(std::int64_t count) {
+    return seek(position() + count);
+}
 
 Status ByteReader::seek(std::int64_t offset) {
     if (offset >= base_ && offset <= base_ + static_cast<std::int64_t>(fill_)) {

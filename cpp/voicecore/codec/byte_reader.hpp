@@ -17,8 +17,8 @@ class ByteReader {
   public:
     explicit ByteReader(std::shared_ptr<audio::ByteInput> input) : input_{std::move(input)} {}
 
-    // The next bytes without consuming them: `wanted` of them, fewer only at the end of the input. More
-    // may be given. Valid until the next call.
+    // The next bytes without consuming them: `wanted` of them, fewer only at the end of the input.
+    // More may be given. Valid until the next call.
     Result<std::span<const std::uint8_t>> peek(std::size_t wanted);
 
     // Consumes; beyond what is buffered it seeks, or reads and drops.
@@ -38,8 +38,8 @@ class ByteReader {
         return input_;
     }
 
-    // Between pin and unpin, which nest, nothing that was read from here on is forgotten (a seek outside
-    // of it forgets).
+    // Between pin and unpin, which nest, nothing that was read from here on is forgotten (a seek
+    // outside of it forgets).
     void pin() noexcept { ++pins_; }
     void unpin() noexcept { --pins_; }
 

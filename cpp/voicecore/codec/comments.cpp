@@ -8,7 +8,8 @@
 namespace voicecore::codec {
 namespace {
 
-constexpr std::size_t kLongestValue = 4'096;  // bytes; lyrics and pictures are not for a status line
+constexpr std::size_t kLongestValue =
+    4'096;  // bytes; lyrics and pictures are not for a status line
 constexpr std::size_t kMostTags = 256;
 
 using Bytes = std::span<const std::uint8_t>;
@@ -60,8 +61,8 @@ void append_utf8(std::string& out, std::uint32_t code) {
 }
 
 std::string from_utf16(Bytes bytes, bool big) {
-    if (bytes.size() >= 2 && ((bytes[0] == 0xFF && bytes[1] == 0xFE) ||
-                              (bytes[0] == 0xFE && bytes[1] == 0xFF))) {
+    if (bytes.size() >= 2 &&
+        ((bytes[0] == 0xFF && bytes[1] == 0xFE) || (bytes[0] == 0xFE && bytes[1] == 0xFF))) {
         big = bytes[0] == 0xFE;
         bytes = bytes.subspan(2);
     }
@@ -151,7 +152,8 @@ Tags parse_vorbis_comments(Bytes rest) {
         const std::size_t equals = text.find('=');
         if (equals == std::string_view::npos || text.size() > kLongestValue) continue;
         std::string key = lower(text.substr(0, equals));
-        if (key != "metadata_block_picture") tags.emplace_back(std::move(key), text.substr(equals + 1));
+        if (key != "metadata_block_picture")
+            tags.emplace_back(std::move(key), text.substr(equals + 1));
     }
     return tags;
 }

@@ -11,8 +11,8 @@ namespace voicecore::codec {
 
 using Tags = std::vector<std::pair<std::string, std::string>>;
 
-// The comment list behind its magic ("OpusTags", "\3vorbis", a FLAC block header). Keys in lower case;
-// pictures and overlong values are left out; stops quietly where the bytes do.
+// The comment list behind its magic ("OpusTags", "\3vorbis", a FLAC block header). Keys in lower
+// case; pictures and overlong values are left out; stops quietly where the bytes do.
 [[nodiscard]] Tags parse_vorbis_comments(std::span<const std::uint8_t> bytes);
 
 // Whole length of the ID3v2 tag that starts here, header included; 0 when none does.

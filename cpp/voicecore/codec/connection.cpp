@@ -54,11 +54,14 @@ std::string tls_words() {
     return text.data();
 }
 
-bool readable(const char* path) noexcept { return path != nullptr && ::access(path, R_OK) == 0; }
+bool readable(const char* path) noexcept {
+    return path != nullptr && ::access(path, R_OK) == 0;
+}
 
 bool is_numeric(const std::string& host) noexcept {
-    return host.find(':') != std::string::npos ||
-           std::all_of(host.begin(), host.end(), [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
+    return host.find(':') != std::string::npos || std::all_of(host.begin(), host.end(), [](char c) {
+               return (c >= '0' && c <= '9') || c == '.';
+           });
 }
 
 }  // namespace
@@ -72,7 +75,8 @@ Result<SslContextPtr> make_tls_context(const std::string& ca_file) {
     if (!ca_file.empty()) {
         if (::SSL_CTX_load_verify_locations(context.get(), ca_file.c_str(), nullptr) != 1) {
             ::ERR_clear_error();
-            return Error{Errc::tls, 0, "\"" + ca_file + "\" is not a readable file of PEM certificates"};
+            return Error{Errc::tls, 0,
+                         "\"" + ca_file + "\" is not a readable file of PEM certificates"};
         }
         return context;
     }
@@ -123,12 +127,15 @@ Result<std::unique_ptr<Connection>> Connection::open(const Url& url, const Conne
     auto connection =
         std::make_unique<Connection>(Key{}, std::move(connected).value(), url, options);
     if (url.tls) {
-        if (auto started = connection->start_tls(url, *tls); !started) return std::move(started).error();
+        if (auto started = connection->start_tls(url, *tls); !started)
+            return std::move(started).error();
     }
     return connection;
 }
 
-TimePoint Connection::deadline() const noexcept { return SteadyClock{}.now() + options_.timeout; }
+TimePoint Connection::deadline() const noexcept {
+    return SteadyClock{}.now() + options_.timeout;
+}
 
 Status Connection::wait(short events, TimePoint until) {
     switch (options_.interrupter->wait(fd_.get(), events, until)) {
@@ -170,8 +177,8 @@ Status Connection::start_tls(const Url& url, SSL_CTX& tls) {
                              ::X509_verify_cert_error_string(verdict)};
         }
         if (auto settled = settle(result, until); !settled) {
-            const bool ours = settled.error().code == Errc::cancelled ||
-                              settled.error().code == Errc::timeout;
+            const bool ours =
+                settled.error().code == Errc::cancelled || settled.error().code == Errc::timeout;
             if (ours) return settled;
             return Error{Errc::tls, settled.error().native,
                          name_ + ": the TLS handshake failed: " + settled.error().message};

@@ -40,7 +40,8 @@ class Connection {
     struct Key {};  // only open() makes one
 
   public:
-    // The name is looked up once and what is judged is what is connected to. `tls` is used for https.
+    // The name is looked up once and what is judged is what is connected to. `tls` is used for
+    // https.
     static Result<std::unique_ptr<Connection>> open(const Url& url, const ConnectOptions& options,
                                                     SSL_CTX* tls);
     Connection(Key, Fd fd, const Url& url, ConnectOptions options)

@@ -29,8 +29,8 @@ Trim trim_of(const AVPacket& packet) noexcept {
     return {little32(data), little32(data + 4)};
 }
 
-// A quarter of the short block: every length is a multiple of it. 0 when that is finer than milliseconds
-// can tell, or the header is not there.
+// A quarter of the short block: every length is a multiple of it. 0 when that is finer than
+// milliseconds can tell, or the header is not there.
 std::int64_t vorbis_grid(const AVCodecParameters& parameters) noexcept {
     constexpr std::string_view kMagic = "\x01vorbis";
     constexpr std::size_t kBlockSizes = 28;
@@ -191,8 +191,9 @@ Status ContainerDemuxer::pick_stream() {
         }
     }
     if (seen == nullptr) {
-        return Error{Errc::no_audio, 0, name_ + ": it has no audio stream, only " +
-                                            std::to_string(all.size()) + " other stream(s)"};
+        return Error{Errc::no_audio, 0,
+                     name_ + ": it has no audio stream, only " + std::to_string(all.size()) +
+                         " other stream(s)"};
     }
     if (stream_ == nullptr) {
         return Error{Errc::unsupported, 0,
@@ -239,8 +240,8 @@ Result<SegmentPtr> ContainerDemuxer::make_segment(std::span<const std::uint8_t> 
         return error_from_av(AVERROR(ENOMEM), name_);
     }
     if (!extradata.empty()) {
-        auto* bytes = static_cast<std::uint8_t*>(
-            av_mallocz(extradata.size() + AV_INPUT_BUFFER_PADDING_SIZE));
+        auto* bytes =
+            static_cast<std::uint8_t*>(av_mallocz(extradata.size() + AV_INPUT_BUFFER_PADDING_SIZE));
         if (bytes == nullptr) return error_from_av(AVERROR(ENOMEM), name_);
         std::memcpy(bytes, extradata.data(), extradata.size());
         av_freep(&copy->extradata);
@@ -253,8 +254,8 @@ Result<SegmentPtr> ContainerDemuxer::make_segment(std::span<const std::uint8_t> 
         segment->rate = kSampleRate;
         copy->sample_rate = kSampleRate;
         if (copy->extradata_size > 0) {
-            segment->opus = parse_opus_head(
-                {copy->extradata, static_cast<std::size_t>(copy->extradata_size)});
+            segment->opus =
+                parse_opus_head({copy->extradata, static_cast<std::size_t>(copy->extradata_size)});
         }
     }
     segment->end = exact_end();
@@ -271,8 +272,8 @@ Result<SegmentPtr> ContainerDemuxer::make_segment(std::span<const std::uint8_t> 
     return SegmentPtr{std::move(segment)};
 }
 
-// The track's own length, unless libavformat's differs by more than the rounding of an edit list: then
-// there are edits that only it understands.
+// The track's own length, unless libavformat's differs by more than the rounding of an edit list:
+// then there are edits that only it understands.
 std::optional<std::int64_t> ContainerDemuxer::exact_end() const noexcept {
     if (!mp4_ || stream_->duration <= 0) return std::nullopt;
     constexpr std::int64_t kRounding = 500;  // 1/500 s
@@ -338,7 +339,8 @@ DemuxStatus ContainerDemuxer::read_packet() {
         if (code == AVERROR(EAGAIN)) continue;
         // Anything else that stops libavformat is damage where the data end for it.
         if (code < 0) return DemuxStatus::end;
-        if (packet_->stream_index == stream_->index && packet_->size > 0) return DemuxStatus::packet;
+        if (packet_->stream_index == stream_->index && packet_->size > 0)
+            return DemuxStatus::packet;
     }
 }
 
@@ -368,9 +370,9 @@ DemuxStatus ContainerDemuxer::next(Packet& packet) {
     packet.data = {packet_->data, static_cast<std::size_t>(packet_->size)};
     packet.segment = segment_;
     packet.start = packet_->pts == AV_NOPTS_VALUE ? kNoTick : to_ticks(packet_->pts);
-    packet.duration = packet_->duration <= 0
-                          ? 0
-                          : av_rescale_q(packet_->duration, stream_->time_base, {1, segment_->rate});
+    packet.duration = packet_->duration <= 0 ? 0
+                                             : av_rescale_q(packet_->duration, stream_->time_base,
+                                                            {1, segment_->rate});
     packet.trim_end = trim_of(*packet_).back;
     if (segment_->opus) {
         const std::int64_t whole = opus_packet_samples(packet.data);
@@ -382,8 +384,8 @@ DemuxStatus ContainerDemuxer::next(Packet& packet) {
         if (segment_->end && packet.start != kNoTick && packet.start + whole > *segment_->end) {
             packet.trim_end = packet.start + whole - std::max(*segment_->end, packet.start);
         }
-    } else if (!coarse_ && stream_->codecpar->codec_id == AV_CODEC_ID_AAC &&
-               packet.duration > 0 && packet.duration < grid_ && packet.trim_end == 0) {
+    } else if (!coarse_ && stream_->codecpar->codec_id == AV_CODEC_ID_AAC && packet.duration > 0 &&
+               packet.duration < grid_ && packet.trim_end == 0) {
         packet.trim_end = grid_ - packet.duration;
         packet.duration = grid_;
     }
@@ -405,9 +407,8 @@ Status ContainerDemuxer::seek(Samples position) {
         position <= Samples{0}
             ? 0
             : av_rescale(position.count(), segment_->rate, kSampleRate) + first_skip_;
-    const std::int64_t stamp =
-        first_stamp_ +
-        av_rescale_q_rnd(ticks, {1, segment_->rate}, stream_->time_base, AV_ROUND_DOWN);
+    const std::int64_t stamp = first_stamp_ + av_rescale_q_rnd(ticks, {1, segment_->rate},
+                                                               stream_->time_base, AV_ROUND_DOWN);
     int code = av_seek_frame(context_.get(), stream_->index, stamp, AVSEEK_FLAG_BACKWARD);
     // Some demuxers find nothing before the first key frame; the beginning always exists.
     if (code < 0) code = av_seek_frame(context_.get(), stream_->index, first_stamp_, 0);

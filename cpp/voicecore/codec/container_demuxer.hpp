@@ -1,4 +1,5 @@
-// Everything that has a real container, through libavformat: mp4, Matroska and WebM, WAV, AIFF, FLAC, ...
+// Everything that has a real container, through libavformat: mp4, Matroska and WebM, WAV, AIFF,
+// FLAC, ...
 #pragma once
 
 #include <functional>
@@ -41,7 +42,8 @@ class ContainerDemuxer final : public Demuxer {
     [[nodiscard]] Status read_origin();
     [[nodiscard]] std::optional<std::int64_t> exact_end() const noexcept;
     void fill_facts();
-    [[nodiscard]] Result<SegmentPtr> make_segment(std::span<const std::uint8_t> new_extradata) const;
+    [[nodiscard]] Result<SegmentPtr> make_segment(
+        std::span<const std::uint8_t> new_extradata) const;
     [[nodiscard]] DemuxStatus read_packet();
     [[nodiscard]] std::int64_t to_ticks(std::int64_t stamp) const noexcept;
     [[nodiscard]] Status describe(int code) const;
@@ -57,11 +59,11 @@ class ContainerDemuxer final : public Demuxer {
     const AVStream* stream_ = nullptr;
     StreamFacts facts_;
     SegmentPtr segment_;
-    std::int64_t first_stamp_ = 0;   // of the first packet, in the stream's time base
-    std::int64_t first_skip_ = 0;    // ticks that the container trims from its beginning
-    std::int64_t grid_ = 0;          // every packet is a multiple of this many ticks; 0: not known
-    bool coarse_ = false;            // stamps are coarser than ticks
-    bool held_ = false;              // packet_ was read and not yet given
+    std::int64_t first_stamp_ = 0;  // of the first packet, in the stream's time base
+    std::int64_t first_skip_ = 0;   // ticks that the container trims from its beginning
+    std::int64_t grid_ = 0;         // every packet is a multiple of this many ticks; 0: not known
+    bool coarse_ = false;           // stamps are coarser than ticks
+    bool held_ = false;             // packet_ was read and not yet given
     bool at_end_ = false;
     Error error_;
 };

@@ -51,12 +51,11 @@ class DirectFeed final : public PacketFeed {
         auto preparing = std::make_shared<Preparing>();
         preparing->work = std::move(work);
         // The thread owns all that it touches; it ends soon after cancel().
-        const auto started =
-            start_abandonable_thread("vc-index", [preparing, shared = shared_] {
-                preparing->work->run();
-                preparing->done.store(true, std::memory_order_release);
-                shared->hook.call();
-            });
+        const auto started = start_abandonable_thread("vc-index", [preparing, shared = shared_] {
+            preparing->work->run();
+            preparing->done.store(true, std::memory_order_release);
+            shared->hook.call();
+        });
         if (started) {
             preparing_ = std::move(preparing);
         } else {

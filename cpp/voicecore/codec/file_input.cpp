@@ -17,8 +17,9 @@ Fd::~Fd() {
 
 Result<OpenedFile> open_file(const std::string& path) {
     // O_NONBLOCK: open(2) of a FIFO would otherwise wait for its writer.
-    const int raw = path == "-" ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
-                                : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    const int raw = path == "-"
+                        ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+                        : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (raw < 0) return error_from_errno(errno, path);
     OpenedFile file;
     file.fd = Fd{raw};
@@ -61,8 +62,9 @@ Result<std::size_t> PipeInput::read(std::span<std::uint8_t> into) {
             case WaitResult::interrupted:
                 return Error{Errc::cancelled, 0, name_ + ": reading was given up"};
             case WaitResult::timeout:
-                return Error{Errc::timeout, 0,
-                             name_ + ": no byte came for " + std::to_string(timeout_.count()) + " ms"};
+                return Error{
+                    Errc::timeout, 0,
+                    name_ + ": no byte came for " + std::to_string(timeout_.count()) + " ms"};
             case WaitResult::ready:
                 break;
         }

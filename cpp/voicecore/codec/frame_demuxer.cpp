@@ -8,9 +8,9 @@
 
 namespace voicecore::codec {
 namespace {
-constexpr std::int64_t kMostTags = 1 << 20;         // bytes of an ID3 tag that are looked at
-constexpr std::int64_t kIndexAtOnce = 12 << 20;     // bytes; larger files are indexed on a thread
-constexpr int kFramesLookedAt = 48;                 // to tell CBR from VBR
+constexpr std::int64_t kMostTags = 1 << 20;      // bytes of an ID3 tag that are looked at
+constexpr std::int64_t kIndexAtOnce = 12 << 20;  // bytes; larger files are indexed on a thread
+constexpr int kFramesLookedAt = 48;              // to tell CBR from VBR
 }  // namespace
 
 // One walk through a file on a descriptor of its own, so that playing is not disturbed.
@@ -63,7 +63,8 @@ Status FrameDemuxer::read_tags() {
         if (length == 0) break;
         auto tag = reader_.peek(static_cast<std::size_t>(std::min(length, kMostTags)));
         if (!tag) return std::move(tag).error();
-        const auto size = std::min<std::size_t>(tag.value().size(), static_cast<std::size_t>(length));
+        const auto size =
+            std::min<std::size_t>(tag.value().size(), static_cast<std::size_t>(length));
         if (facts_.tags.empty()) facts_.tags = parse_id3v2(tag.value().first(size));
         if (auto moved = reader_.skip(length); !moved) return moved;
     }
@@ -82,7 +83,8 @@ Status FrameDemuxer::first_frame() {
     audio_offset_ = frame.offset + (frame.info ? frame.header.size : 0);
     begin_offset_ = frame.offset;
     if (auto begun = begin(*std::move(stretch), Samples{0}); !begun) return begun;
-    facts_.container = frame.header.codec == AV_CODEC_ID_AAC ? "aac" : avcodec_get_name(frame.header.codec);
+    facts_.container =
+        frame.header.codec == AV_CODEC_ID_AAC ? "aac" : avcodec_get_name(frame.header.codec);
     facts_.seekable = reader_.seekable() && reader_.size().has_value();
     facts_.segments = {segment_};
     const auto* file = dynamic_cast<RegularFile*>(&reader_.input());
@@ -138,16 +140,16 @@ Status FrameDemuxer::estimate(const FoundFrame& first) {
             frame_bytes_ = static_cast<double>(audio_bytes) / static_cast<double>(*frames);
         }
         stretch_.frames = frames.value_or(0);
-        facts_.duration = index_ ? index_->duration()
-                                 : Samples{av_rescale(stretch_.ticks(), kSampleRate,
-                                                      stretch_.header.rate)};
+        facts_.duration =
+            index_ ? index_->duration()
+                   : Samples{av_rescale(stretch_.ticks(), kSampleRate, stretch_.header.rate)};
         if (facts_.duration->count() > 0) {
             facts_.bitrate = av_rescale(audio_bytes * 8, kSampleRate, facts_.duration->count());
         }
     }
     if (facts_.bitrate == 0 && frame_bytes_ > 0) {
-        facts_.bitrate = static_cast<std::int64_t>(frame_bytes_ * 8 * first.header.rate /
-                                                   first.header.samples);
+        facts_.bitrate =
+            static_cast<std::int64_t>(frame_bytes_ * 8 * first.header.rate / first.header.samples);
     }
     return Done{};
 }
@@ -329,7 +331,8 @@ Status FrameDemuxer::seek_guessing(Samples position) {
         return Done{};
     }
     before_ = found.value()->header;
-    frame_ = std::llround(static_cast<double>(found.value()->offset - audio_offset_) / frame_bytes_);
+    frame_ =
+        std::llround(static_cast<double>(found.value()->offset - audio_offset_) / frame_bytes_);
     segment_ = facts_.segments.front();
     in_stretch_.reset();
     if (auto moved = reader_.seek(found.value()->offset); !moved) return moved;

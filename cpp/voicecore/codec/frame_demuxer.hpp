@@ -42,15 +42,15 @@ class FrameDemuxer final : public Demuxer {
     ByteReader reader_;
     FrameScanner scanner_;
     StreamFacts facts_;
-    std::int64_t begin_offset_ = 0;            // behind the tags in front
-    std::int64_t audio_offset_ = 0;            // of the first frame with audio
-    double frame_bytes_ = 0;                   // mean
+    std::int64_t begin_offset_ = 0;  // behind the tags in front
+    std::int64_t audio_offset_ = 0;  // of the first frame with audio
+    double frame_bytes_ = 0;         // mean
     FrameIndexPtr index_;
-    std::shared_ptr<Indexing> indexing_;       // shared with the thread that runs it
-    std::optional<std::size_t> in_stretch_;    // of the index, when it is known where we are
-    Stretch stretch_;                          // the one being played
+    std::shared_ptr<Indexing> indexing_;     // shared with the thread that runs it
+    std::optional<std::size_t> in_stretch_;  // of the index, when it is known where we are
+    Stretch stretch_;                        // the one being played
     SegmentPtr segment_;
-    std::int64_t frame_ = 0;                   // number in the stretch of the next frame
+    std::int64_t frame_ = 0;  // number in the stretch of the next frame
     std::optional<FrameHeader> before_;
     bool at_end_ = false;
     Error error_;

@@ -46,8 +46,8 @@ std::optional<FrameHeader> parse_mpeg(Bytes b) noexcept {
         header.codec = layer == 2 ? AV_CODEC_ID_MP2 : AV_CODEC_ID_MP3;
         header.samples = layer == 3 && !first_version ? 576 : 1152;
         header.size = header.samples / 8 * bitrate / header.rate + padding;
-        const int side = first_version ? (header.channels == 1 ? 17 : 32)
-                                       : (header.channels == 1 ? 9 : 17);
+        const int side =
+            first_version ? (header.channels == 1 ? 17 : 32) : (header.channels == 1 ? 9 : 17);
         header.info_at = 4 + side;
     }
     return header;

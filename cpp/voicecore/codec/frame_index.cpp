@@ -35,8 +35,8 @@ std::optional<Stretch> stretch_from(const FoundFrame& frame,
     if (frame.info && frame.info->trims) {
         stretch.skip = frame.info->delay + kMp3DecoderDelay;
         if (frame.info->frames) {
-            const std::int64_t ticks =
-                *frame.info->frames * frame.header.samples - frame.info->delay - frame.info->padding;
+            const std::int64_t ticks = *frame.info->frames * frame.header.samples -
+                                       frame.info->delay - frame.info->padding;
             if (ticks > 0) stretch.end = ticks;
         }
     }
@@ -73,7 +73,8 @@ Result<FrameIndexPtr> build_index(ByteReader& reader, const std::atomic<bool>& c
         Stretch& stretch = index->stretches.back();
         stretch.frames += lost_frames(frame);
         // A mark that fell into damage leads to the first frame behind it.
-        while (static_cast<std::int64_t>(stretch.marks.size()) * Stretch::kEvery <= stretch.frames) {
+        while (static_cast<std::int64_t>(stretch.marks.size()) * Stretch::kEvery <=
+               stretch.frames) {
             stretch.marks.push_back(frame.offset);
         }
         ++stretch.frames;

@@ -1,4 +1,5 @@
-// Where the frames of a raw stream lie: built by one walk, kept for the next source of the same file.
+// Where the frames of a raw stream lie: built by one walk, kept for the next source of the same
+// file.
 #pragma once
 
 #include <atomic>
@@ -15,12 +16,12 @@ namespace voicecore::codec {
 
 // A run of frames of one stream, with what is to be trimmed from it.
 struct Stretch {
-    FrameHeader header;                    // of its first frame
-    std::int64_t skip = 0;                 // samples in front of tick 0
-    std::optional<std::int64_t> end;       // tick
+    FrameHeader header;               // of its first frame
+    std::int64_t skip = 0;            // samples in front of tick 0
+    std::optional<std::int64_t> end;  // tick
     std::int64_t frames = 0;
-    Samples base{0};                       // media position of tick 0
-    std::vector<std::int64_t> marks;       // offsets of frames 0, kEvery, 2 kEvery, ...
+    Samples base{0};                  // media position of tick 0
+    std::vector<std::int64_t> marks;  // offsets of frames 0, kEvery, 2 kEvery, ...
 
     static constexpr std::int64_t kEvery = 64;
     [[nodiscard]] std::int64_t ticks() const noexcept {
@@ -43,7 +44,8 @@ using FrameIndexPtr = std::shared_ptr<const FrameIndex>;
 // How many frames were lost where `frame` was found behind damage.
 [[nodiscard]] std::int64_t lost_frames(const FoundFrame& frame) noexcept;
 
-// Walks everything from the reader's position on. `cancelled` may end it early with Errc::cancelled.
+// Walks everything from the reader's position on. `cancelled` may end it early with
+// Errc::cancelled.
 Result<FrameIndexPtr> build_index(ByteReader& reader, const std::atomic<bool>& cancelled);
 
 // The indexes of this process, by file. Thread-safe.

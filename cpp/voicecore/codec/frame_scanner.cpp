@@ -9,9 +9,10 @@ namespace voicecore::codec {
 namespace {
 constexpr int kConfirmations = 2;  // frames behind one found by searching that must follow in line
 constexpr std::int64_t kMostJunk = 256 * 1024;  // bytes before the first frame
-}
+}  // namespace
 
-// Do `more` further headers of the same stream follow where they should, or does the input end there?
+// Do `more` further headers of the same stream follow where they should, or does the input end
+// there?
 Result<bool> FrameScanner::confirmed(const FrameHeader& header, int more) {
     std::size_t at = static_cast<std::size_t>(header.size);
     for (int i = 0; i < more; ++i) {
@@ -45,15 +46,15 @@ Result<std::int64_t> FrameScanner::tag_length() {
         if (!whole) return std::move(whole).error();
         const auto bytes = whole.value();
         const bool ends = bytes.size() <= kId3v1 + 32;
-        const bool goes_on = bytes.size() > kId3v1 + 3 &&
-                             (parse_frame_header(bytes.subspan(kId3v1)).has_value() ||
-                              std::memcmp(bytes.data() + kId3v1, "ID3", 3) == 0);
+        const bool goes_on =
+            bytes.size() > kId3v1 + 3 && (parse_frame_header(bytes.subspan(kId3v1)).has_value() ||
+                                          std::memcmp(bytes.data() + kId3v1, "ID3", 3) == 0);
         if (ends || goes_on) return static_cast<std::int64_t>(std::min(bytes.size(), kId3v1));
         return std::int64_t{0};
     }
     if (b.size() >= 32 && std::memcmp(b.data(), "APETAGEX", 8) == 0) {
-        const std::int64_t size = std::int64_t{b[12]} | b[13] << 8 | b[14] << 16 |
-                                  std::int64_t{b[15]} << 24;
+        const std::int64_t size =
+            std::int64_t{b[12]} | b[13] << 8 | b[14] << 16 | std::int64_t{b[15]} << 24;
         const bool is_header = (b[23] & 0x20U) != 0;
         return is_header ? size + 32 : 32;
     }
@@ -108,7 +109,8 @@ Result<std::optional<FoundFrame>> FrameScanner::next() {
             if (!tag) return std::move(tag).error();
             if (tag.value() > 0) {
                 tagged = true;
-                if (auto moved = reader_->skip(tag.value()); !moved) return std::move(moved).error();
+                if (auto moved = reader_->skip(tag.value()); !moved)
+                    return std::move(moved).error();
                 continue;
             }
         }

@@ -13,8 +13,8 @@ struct FoundFrame {
     FrameHeader header;
     std::int64_t offset = 0;
     std::span<const std::uint8_t> bytes;
-    std::optional<InfoFrame> info;        // it describes the stream instead of carrying audio
-    std::int64_t skipped = 0;             // bytes of damage before it, tags not counted
+    std::optional<InfoFrame> info;  // it describes the stream instead of carrying audio
+    std::int64_t skipped = 0;       // bytes of damage before it, tags not counted
 };
 
 // Not thread-safe. Playing and indexing use the same walk, so that they count the same frames.

@@ -94,7 +94,8 @@ Status HttpExchange::read_head() {
         const auto bare = seen.find("\n\n");
         if (end != std::string_view::npos || bare != std::string_view::npos) {
             const bool proper = end < bare;
-            if (auto parsed = parse_head(seen.substr(0, proper ? end : bare)); !parsed) return parsed;
+            if (auto parsed = parse_head(seen.substr(0, proper ? end : bare)); !parsed)
+                return parsed;
             ahead_at_ = proper ? end + 4 : bare + 2;
             if (status_ >= 200) return Done{};
             ahead_.erase(ahead_.begin(), ahead_.begin() + static_cast<std::ptrdiff_t>(ahead_at_));
@@ -175,8 +176,8 @@ Result<std::string> HttpExchange::read_line() {
 
 // RFC 9112 section 7.1.
 Status HttpExchange::next_chunk() {
-    // A connection hands out single bytes at the price of a system call; the chunk's head comes with
-    // the bytes behind it.
+    // A connection hands out single bytes at the price of a system call; the chunk's head comes
+    // with the bytes behind it.
     if (ahead_at_ == ahead_.size()) {
         ahead_.resize(4096);
         auto got = connection_->read(ahead_);

@@ -76,20 +76,19 @@ bool passing(const Error& error) noexcept {
 }  // namespace
 
 Status check_headers(const HttpHeaders& headers) {
-    constexpr std::array<std::string_view, 7> kOurs{"host",           "range",
-                                                    "connection",     "accept-encoding",
-                                                    "content-length", "transfer-encoding",
-                                                    "upgrade"};
+    constexpr std::array<std::string_view, 7> kOurs{
+        "host",   "range", "connection", "accept-encoding", "content-length", "transfer-encoding",
+        "upgrade"};
     for (const auto& [name, value] : headers) {
         const bool plain = !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
             return c > 0x20 && c < 0x7F && c != ':';
         });
-        const bool broken = std::any_of(value.begin(), value.end(), [](char c) {
-            return c == '\r' || c == '\n' || c == '\0';
-        });
+        const bool broken = std::any_of(value.begin(), value.end(),
+                                        [](char c) { return c == '\r' || c == '\n' || c == '\0'; });
         if (!plain || broken) {
-            return Error{Errc::invalid_argument, 0,
-                         "the header \"" + name + "\" has a name or value that HTTP does not allow"};
+            return Error{
+                Errc::invalid_argument, 0,
+                "the header \"" + name + "\" has a name or value that HTTP does not allow"};
         }
         if (std::find(kOurs.begin(), kOurs.end(), lower(name)) != kOurs.end()) {
             return Error{Errc::invalid_argument, 0,
@@ -132,8 +131,8 @@ Result<std::unique_ptr<HttpExchange>> HttpInput::follow(std::int64_t offset) {
         auto exchange = HttpExchange::get(std::move(connection).value(), url, headers, offset);
         if (!exchange) return std::move(exchange).error();
         const int status = exchange.value()->status();
-        const bool redirect = status == 301 || status == 302 || status == 303 || status == 307 ||
-                              status == 308;
+        const bool redirect =
+            status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
         const std::string* location = exchange.value()->header("location");
         if (!redirect || location == nullptr) {
             final_ = url;
@@ -165,8 +164,9 @@ Result<HttpInput::Stream> HttpInput::accept(std::unique_ptr<HttpExchange> exchan
     if (status != 200 && status != 206) return status_error(final_, *exchange);
     if (const auto* coding = exchange->header("content-encoding");
         coding != nullptr && lower(*coding) != "identity") {
-        return Error{Errc::unsupported, 0,
-                     final_.text() + ": the body is coded as " + *coding + ", which was not asked for"};
+        return Error{
+            Errc::unsupported, 0,
+            final_.text() + ": the body is coded as " + *coding + ", which was not asked for"};
     }
     const auto* entity = exchange->header("etag");
     const auto* told = exchange->header("content-range");
@@ -193,8 +193,8 @@ Result<HttpInput::Stream> HttpInput::accept(std::unique_ptr<HttpExchange> exchan
         }
         return stream;
     }
-    // The server ignores ranges. A resource of known length is the same from its beginning, so what we
-    // had is dropped; a live stream simply goes on.
+    // The server ignores ranges. A resource of known length is the same from its beginning, so what
+    // we had is dropped; a live stream simply goes on.
     if (!size_) {
         stream.at = offset;
         return stream;

@@ -48,7 +48,8 @@ class HttpInput final : public audio::ByteInput {
     };
     [[nodiscard]] Result<Stream> connect(std::int64_t offset);
     [[nodiscard]] Result<std::unique_ptr<HttpExchange>> follow(std::int64_t offset);
-    [[nodiscard]] Result<Stream> accept(std::unique_ptr<HttpExchange> exchange, std::int64_t offset);
+    [[nodiscard]] Result<Stream> accept(std::unique_ptr<HttpExchange> exchange,
+                                        std::int64_t offset);
     [[nodiscard]] Status drop(Stream& stream, std::int64_t count);
     [[nodiscard]] Result<std::size_t> try_read(std::span<std::uint8_t> into);
     [[nodiscard]] Status pause_before_retry();
@@ -59,13 +60,13 @@ class HttpInput final : public audio::ByteInput {
     SslContextPtr tls_;
     bool opened_ = false;
     bool ranges_ = false;
-    bool ended_ = false;                 // a body of unknown length has come to its end
+    bool ended_ = false;  // a body of unknown length has come to its end
     std::optional<std::int64_t> size_;
-    std::string entity_;                 // the ETag, to notice that the resource changed
+    std::string entity_;  // the ETag, to notice that the resource changed
     std::int64_t position_ = 0;
     Stream active_;
-    Stream parked_;                      // left for a look at another place, usually the end
-    int failures_ = 0;                   // in a row, without a byte
+    Stream parked_;     // left for a look at another place, usually the end
+    int failures_ = 0;  // in a row, without a byte
 };
 
 }  // namespace voicecore::codec

@@ -28,7 +28,9 @@ Result<std::shared_ptr<Interrupter>> Interrupter::create() {
     return std::make_shared<Interrupter>(Key{}, fd);
 }
 
-Interrupter::~Interrupter() { ::close(event_fd_); }
+Interrupter::~Interrupter() {
+    ::close(event_fd_);
+}
 
 void Interrupter::close() noexcept {
     closed_.store(true, std::memory_order_release);
@@ -58,7 +60,8 @@ WaitResult Interrupter::wait(int fd, short events, TimePoint deadline) noexcept 
         const auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
         const int count = ::poll(set.data(), fd < 0 ? 1 : 2,
                                  static_cast<int>(std::min<std::int64_t>(ms, 60'000)));
-        if (count < 0 && errno != EINTR) return WaitResult::ready;  // the next call says what is wrong
+        if (count < 0 && errno != EINTR)
+            return WaitResult::ready;  // the next call says what is wrong
         if (count > 0 && set[1].revents != 0 && !interrupted()) return WaitResult::ready;
     }
 }

@@ -69,15 +69,16 @@ class Walker {
         if (body.size() < 48) return Done{};
         const bool wide = body[0] == 1;
         if (type == "hdlr") {
-            track->audio = std::string_view{reinterpret_cast<const char*>(body.data()) + 8, 4} == "soun";
+            track->audio =
+                std::string_view{reinterpret_cast<const char*>(body.data()) + 8, 4} == "soun";
         } else if (type == "mdhd") {
-            track->length.timescale = static_cast<std::int64_t>(big(body.subspan(wide ? 20 : 12, 4)));
-            track->length.ticks = static_cast<std::int64_t>(
-                wide ? big(body.subspan(24, 8)) : big(body.subspan(16, 4)));
+            track->length.timescale =
+                static_cast<std::int64_t>(big(body.subspan(wide ? 20 : 12, 4)));
+            track->length.ticks = static_cast<std::int64_t>(wide ? big(body.subspan(24, 8))
+                                                                 : big(body.subspan(16, 4)));
         } else if (type == "elst") {
             track->edits = static_cast<int>(big(body.subspan(4, 4)) & 0xFFFF);
-            const std::uint64_t start =
-                wide ? big(body.subspan(16, 8)) : big(body.subspan(12, 4));
+            const std::uint64_t start = wide ? big(body.subspan(16, 8)) : big(body.subspan(12, 4));
             // -1 is an empty edit: a pause in front.
             track->edit_start = wide ? static_cast<std::int64_t>(start)
                                      : static_cast<std::int32_t>(static_cast<std::uint32_t>(start));

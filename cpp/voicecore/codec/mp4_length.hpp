@@ -13,9 +13,9 @@ struct Mp4Length {
     std::int64_t timescale = 0;  // ticks per second
 };
 
-// Of the first audio track, when it has no edits or one that only cuts the encoder's delay. The edit
-// list tells the length in the movie's time scale, usually milliseconds, and libavformat takes it from
-// there; the track's own header has it exactly. Leaves the reader where it was.
+// Of the first audio track, when it has no edits or one that only cuts the encoder's delay. The
+// edit list tells the length in the movie's time scale, usually milliseconds, and libavformat takes
+// it from there; the track's own header has it exactly. Leaves the reader where it was.
 [[nodiscard]] Result<std::optional<Mp4Length>> mp4_length(ByteReader& reader);
 
 }  // namespace voicecore::codec

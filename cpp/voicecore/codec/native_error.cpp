@@ -11,7 +11,8 @@ namespace {
 
 std::string av_words(int code) {
     std::array<char, AV_ERROR_MAX_STRING_SIZE> text{};
-    if (av_strerror(code, text.data(), text.size()) < 0) return "FFmpeg error " + std::to_string(code);
+    if (av_strerror(code, text.data(), text.size()) < 0)
+        return "FFmpeg error " + std::to_string(code);
     return text.data();
 }
 

@@ -51,32 +51,35 @@ bool public_v4(std::uint32_t address) noexcept {
 }
 
 std::uint32_t v4_at(std::span<const std::uint8_t> b) noexcept {
-    return std::uint32_t{b[0]} << 24U | std::uint32_t{b[1]} << 16U | std::uint32_t{b[2]} << 8U | b[3];
+    return std::uint32_t{b[0]} << 24U | std::uint32_t{b[1]} << 16U | std::uint32_t{b[2]} << 8U |
+           b[3];
 }
 
 bool public_v6(std::span<const std::uint8_t, 16> b) noexcept {
     const auto begins = [b](std::initializer_list<std::uint8_t> prefix) {
         return std::equal(prefix.begin(), prefix.end(), b.begin());
     };
-    // NAT64 with the well-known prefix leads to the IPv4 address inside; with the local one anywhere.
-    if (begins({0x00, 0x64, 0xFF, 0x9B, 0, 0, 0, 0, 0, 0, 0, 0})) return public_v4(v4_at(b.last(4)));
+    // NAT64 with the well-known prefix leads to the IPv4 address inside; with the local one
+    // anywhere.
+    if (begins({0x00, 0x64, 0xFF, 0x9B, 0, 0, 0, 0, 0, 0, 0, 0}))
+        return public_v4(v4_at(b.last(4)));
     if (begins({0x20, 0x02})) return public_v4(v4_at(b.subspan(2, 4)));  // 6to4
-    // Global unicast is 2000::/3; everything else (loopback, mapped, unique-local, link-local, multicast)
-    // is not.
+    // Global unicast is 2000::/3; everything else (loopback, mapped, unique-local, link-local,
+    // multicast) is not.
     if ((b[0] & 0xE0U) != 0x20) return false;
-    if (begins({0x20, 0x01, 0x0D, 0xB8})) return false;                  // documentation
-    if (begins({0x20, 0x01}) && b[2] < 2) return false;                  // protocol assignments, Teredo
-    return !begins({0x3F, 0xFF});                                        // documentation, RFC 9637
+    if (begins({0x20, 0x01, 0x0D, 0xB8})) return false;  // documentation
+    if (begins({0x20, 0x01}) && b[2] < 2) return false;  // protocol assignments, Teredo
+    return !begins({0x3F, 0xFF});                        // documentation, RFC 9637
 }
 
 }  // namespace
 
 std::string PeerAddress::text() const {
     std::array<char, INET6_ADDRSTRLEN> out{};
-    const void* from = family() == AF_INET
-                           ? static_cast<const void*>(
-                                 &reinterpret_cast<const sockaddr_in*>(&storage)->sin_addr)
-                           : &reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_addr;
+    const void* from =
+        family() == AF_INET
+            ? static_cast<const void*>(&reinterpret_cast<const sockaddr_in*>(&storage)->sin_addr)
+            : &reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_addr;
     const char* text = ::inet_ntop(family(), from, out.data(), out.size());
     return text != nullptr ? text : "an address of an unknown family";
 }
@@ -95,7 +98,8 @@ Result<std::vector<PeerAddress>> look_up(const std::string& host, std::uint16_t 
     }
     if (code != 0) {
         const int native = code == EAI_SYSTEM ? errno : code;
-        return Error{Errc::io, native, "the host \"" + host + "\" was not found: " + ::gai_strerror(code)};
+        return Error{Errc::io, native,
+                     "the host \"" + host + "\" was not found: " + ::gai_strerror(code)};
     }
     const std::unique_ptr<addrinfo, AddrinfoDeleter> list{raw};
     std::vector<PeerAddress> out;
@@ -112,7 +116,8 @@ Result<std::vector<PeerAddress>> look_up(const std::string& host, std::uint16_t 
 
 bool is_public(const PeerAddress& address) noexcept {
     if (address.family() == AF_INET) {
-        return public_v4(::ntohl(reinterpret_cast<const sockaddr_in*>(&address.storage)->sin_addr.s_addr));
+        return public_v4(
+            ::ntohl(reinterpret_cast<const sockaddr_in*>(&address.storage)->sin_addr.s_addr));
     }
     if (address.family() != AF_INET6) return false;
     const auto& bytes = reinterpret_cast<const sockaddr_in6*>(&address.storage)->sin6_addr.s6_addr;

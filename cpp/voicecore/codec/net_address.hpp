@@ -21,8 +21,8 @@ struct PeerAddress {
 [[nodiscard]] Result<std::vector<PeerAddress>> look_up(const std::string& host, std::uint16_t port);
 
 // True only for addresses of the public Internet: not loopback, private, link-local, unique-local,
-// shared (RFC 6598), documentation, benchmark, multicast or reserved ones, nor IPv6 forms that embed one
-// of those.
+// shared (RFC 6598), documentation, benchmark, multicast or reserved ones, nor IPv6 forms that
+// embed one of those.
 [[nodiscard]] bool is_public(const PeerAddress& address) noexcept;
 
 }  // namespace voicecore::codec

@@ -17,7 +17,8 @@ namespace {
 using Bytes = std::span<const std::uint8_t>;
 
 bool starts_with(Bytes bytes, std::string_view magic) noexcept {
-    return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+    return bytes.size() >= magic.size() &&
+           std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
 }
 
 std::uint32_t little32(Bytes b) noexcept {
@@ -91,13 +92,15 @@ std::unique_ptr<OggCodec> OggCodec::recognise(Bytes first) {
         const auto rate = static_cast<int>(little32(first.subspan(12)));
         if (rate < 1 || rate > 768'000 || first[11] == 0) return nullptr;
         codec = std::make_unique<OggCodec>(Key{}, AV_CODEC_ID_VORBIS, rate, first[11], 2);
-    } else if (starts_with(first, "\x7F"
-                                  "FLAC") &&
+    } else if (starts_with(first,
+                           "\x7F"
+                           "FLAC") &&
                first.size() >= 51) {
         const Bytes info = first.subspan(17, 34);
         const int rate = info[10] << 12 | info[11] << 4 | info[12] >> 4;
         if (rate == 0) return nullptr;
-        codec = std::make_unique<OggCodec>(Key{}, AV_CODEC_ID_FLAC, rate, (info[12] >> 1 & 7) + 1, -1);
+        codec =
+            std::make_unique<OggCodec>(Key{}, AV_CODEC_ID_FLAC, rate, (info[12] >> 1 & 7) + 1, -1);
         codec->extradata_.assign(info.begin(), info.end());
         // Byte 13 is the header of STREAMINFO; its top bit says that no other block follows.
         if ((first[13] & 0x80U) != 0) codec->headers_left_ = 0;

@@ -33,8 +33,8 @@ class OggCodec {
     [[nodiscard]] Status add_header(std::span<const std::uint8_t> packet);
     [[nodiscard]] bool complete() const noexcept { return headers_left_ == 0; }
 
-    // Of a data packet, in ticks. The packet after reset() gives a Vorbis decoder nothing to overlap
-    // with: it is 0 long.
+    // Of a data packet, in ticks. The packet after reset() gives a Vorbis decoder nothing to
+    // overlap with: it is 0 long.
     [[nodiscard]] std::int64_t duration(std::span<const std::uint8_t> packet) noexcept;
     void reset() noexcept { fresh_ = true; }
 

@@ -6,8 +6,8 @@
 namespace voicecore::codec {
 namespace {
 constexpr std::int64_t kAnyDistance = std::numeric_limits<std::int64_t>::max();
-constexpr std::int64_t kMostJunk = 1 << 20;        // bytes before a page that is still looked for at open
-constexpr std::size_t kMostHeaderBytes = 32 << 20; // comment headers carry cover art
+constexpr std::int64_t kMostJunk = 1 << 20;  // bytes before a page that is still looked for at open
+constexpr std::size_t kMostHeaderBytes = 32 << 20;  // comment headers carry cover art
 }  // namespace
 
 DemuxStatus OggDemuxer::fail(Error error) {
@@ -38,11 +38,13 @@ Result<std::unique_ptr<OggDemuxer>> OggDemuxer::open(ByteReader reader) {
         if (total.count() > 0) facts.bitrate = av_rescale(bytes * 8, kSampleRate, total.count());
     }
     demuxer->enter(*demuxer->links_.front());
-    if (auto moved = demuxer->reader_.seek(link.data_begin); !moved) return std::move(moved).error();
+    if (auto moved = demuxer->reader_.seek(link.data_begin); !moved)
+        return std::move(moved).error();
     return demuxer;
 }
 
-// The reader stands at, or before, the pages that begin a chain's link: one for each logical stream.
+// The reader stands at, or before, the pages that begin a chain's link: one for each logical
+// stream.
 Result<std::unique_ptr<OggDemuxer::Link>> OggDemuxer::read_link() {
     auto link = std::make_unique<Link>();
     for (;;) {
@@ -57,7 +59,8 @@ Result<std::unique_ptr<OggDemuxer::Link>> OggDemuxer::read_link() {
             link->codec = OggCodec::recognise(page->body.first(size));
             link->serial = page->serial;
         }
-        if (auto moved = reader_.seek(page->offset + static_cast<std::int64_t>(page->size)); !moved) {
+        if (auto moved = reader_.seek(page->offset + static_cast<std::int64_t>(page->size));
+            !moved) {
             return std::move(moved).error();
         }
     }

@@ -14,8 +14,8 @@
 
 namespace voicecore::codec {
 
-// Not thread-safe. libavformat's demuxer is not used for Ogg: it restarts time stamps at every link of a
-// chain, hands header packets out as audio there, and cannot seek across links.
+// Not thread-safe. libavformat's demuxer is not used for Ogg: it restarts time stamps at every link
+// of a chain, hands header packets out as audio there, and cannot seek across links.
 class OggDemuxer final : public Demuxer {
     struct Key {};  // only open() makes one
 
@@ -35,12 +35,12 @@ class OggDemuxer final : public Demuxer {
     struct Link {
         std::unique_ptr<OggCodec> codec;
         std::shared_ptr<Segment> segment;
-        std::set<std::uint32_t> group;      // serials multiplexed beside it, its own included
+        std::set<std::uint32_t> group;  // serials multiplexed beside it, its own included
         std::uint32_t serial = 0;
-        std::int64_t data_begin = 0;        // offset of the page behind the headers
-        std::int64_t data_end = 0;          // offset behind the last page; 0 when unknown
-        std::optional<std::int64_t> origin;       // granule of tick 0
-        std::int64_t first_granule = 0;           // where the first packet starts, once origin is known
+        std::int64_t data_begin = 0;         // offset of the page behind the headers
+        std::int64_t data_end = 0;           // offset behind the last page; 0 when unknown
+        std::optional<std::int64_t> origin;  // granule of tick 0
+        std::int64_t first_granule = 0;      // where the first packet starts, once origin is known
         std::optional<std::int64_t> end_granule;
         [[nodiscard]] std::int64_t ticks() const noexcept {
             return end_granule && origin && *end_granule > *origin ? *end_granule - *origin : 0;
@@ -86,10 +86,10 @@ class OggDemuxer final : public Demuxer {
     std::size_t body_at_ = 0;
     std::vector<Piece> pieces_;
     std::size_t next_piece_ = 0;
-    Piece tail_;                         // the beginning of a packet that ends on a later page
-    std::vector<std::uint8_t> carry_;    // such beginnings so far
+    Piece tail_;                       // the beginning of a packet that ends on a later page
+    std::vector<std::uint8_t> carry_;  // such beginnings so far
     bool carrying_ = false;
-    std::vector<std::uint8_t> joined_;   // the packet put together last
+    std::vector<std::uint8_t> joined_;  // the packet put together last
     std::optional<std::uint32_t> expected_sequence_;
     std::optional<std::int64_t> running_;  // granule where the next packet starts
     std::int64_t wanted_ = kNoTick;        // tick; packets that end before it are passed over

@@ -11,12 +11,12 @@
 namespace voicecore::codec {
 
 struct OggPage {
-    std::int64_t offset = 0;   // of its first byte in the input
-    std::size_t size = 0;      // header and body
-    bool continued = false;    // its first packet began on an earlier page
-    bool first = false;        // of its logical stream
+    std::int64_t offset = 0;  // of its first byte in the input
+    std::size_t size = 0;     // header and body
+    bool continued = false;   // its first packet began on an earlier page
+    bool first = false;       // of its logical stream
     bool last = false;
-    std::int64_t granule = -1; // of the last packet that ends here; -1 when none does
+    std::int64_t granule = -1;  // of the last packet that ends here; -1 when none does
     std::uint32_t serial = 0;
     std::uint32_t sequence = 0;
     std::span<const std::uint8_t> lacing;
@@ -31,12 +31,13 @@ struct FoundPage {
     std::int64_t skipped = 0;     // bytes of something else before it
 };
 
-// The page at the reader's position or the first one after it, left unconsumed: skip page.size bytes
-// past page.offset to go on. The views are valid until the next call on the reader. Gives up after
-// `limit` bytes of something else.
+// The page at the reader's position or the first one after it, left unconsumed: skip page.size
+// bytes past page.offset to go on. The views are valid until the next call on the reader. Gives up
+// after `limit` bytes of something else.
 Result<FoundPage> find_page(ByteReader& reader, std::int64_t limit);
 
 // The header alone, without a checksum: for walking from page to page.
-[[nodiscard]] std::optional<OggPage> parse_page_header(std::span<const std::uint8_t> bytes) noexcept;
+[[nodiscard]] std::optional<OggPage> parse_page_header(
+    std::span<const std::uint8_t> bytes) noexcept;
 
 }  // namespace voicecore::codec

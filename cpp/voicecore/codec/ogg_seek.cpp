@@ -8,8 +8,8 @@ namespace voicecore::codec {
 namespace {
 
 constexpr std::int64_t kAnyDistance = std::numeric_limits<std::int64_t>::max();
-constexpr std::int64_t kSmall = 256 * 1024;      // bytes; a file up to this is walked page by page
-constexpr std::int64_t kCloseEnough = 48 * 1024; // bytes; a range this narrow is read through
+constexpr std::int64_t kSmall = 256 * 1024;       // bytes; a file up to this is walked page by page
+constexpr std::int64_t kCloseEnough = 48 * 1024;  // bytes; a range this narrow is read through
 constexpr int kProbes = 8;
 
 std::int64_t behind(const OggPage& page) {
@@ -156,7 +156,8 @@ Status OggDemuxer::walk_chain() {
     return Done{};
 }
 
-// The offset of a page that ends at or before the granule, near it; -1 when the first page is past it.
+// The offset of a page that ends at or before the granule, near it; -1 when the first page is past
+// it.
 Result<std::int64_t> OggDemuxer::bisect(const Link& link, std::int64_t granule) {
     std::int64_t low = link.data_begin;
     std::int64_t high = link.data_end;
@@ -212,7 +213,8 @@ Status OggDemuxer::seek(Samples position) {
     Link& link = *links_[index];
     const std::int64_t origin = link.origin.value_or(0);
     const Samples inside = position - *link.segment->base;
-    const std::int64_t granule = origin + av_rescale(inside.count(), link.segment->rate, kSampleRate);
+    const std::int64_t granule =
+        origin + av_rescale(inside.count(), link.segment->rate, kSampleRate);
     if (position <= Samples{0} || granule <= link.first_granule) {
         enter(link);
         return reader_.seek(link.data_begin);

@@ -24,9 +24,7 @@ using CancelPtr = std::shared_ptr<CancelToken>;
 // libavformat and libavcodec would write to standard error.
 void silence_ffmpeg() {
     static std::once_flag once;
-    std::call_once(once, [] {
-        av_log_set_callback([](void*, int, const char*, va_list) {});
-    });
+    std::call_once(once, [] { av_log_set_callback([](void*, int, const char*, va_list) {}); });
 }
 
 // The caller's input, with signs of life around its blocking calls.
@@ -72,8 +70,8 @@ std::string judge_passthrough(const StreamFacts& facts, MediaKind& kind) {
     for (const SegmentPtr& segment : facts.segments) {
         if (segment->opus->mapping_family != 0 || segment->opus->channels > 2) {
             return "it is Opus with " + std::to_string(segment->opus->channels) +
-                   " channels in mapping family " +
-                   std::to_string(segment->opus->mapping_family) + "; only family 0 is copied";
+                   " channels in mapping family " + std::to_string(segment->opus->mapping_family) +
+                   "; only family 0 is copied";
         }
         if (segment->opus->gain_q8 != first.opus->gain_q8) {
             return "the parts of the chain have different header gains";
@@ -98,8 +96,7 @@ audio::SourceInfo describe(const StreamFacts& facts) {
     info.no_passthrough = judge_passthrough(facts, info.kind);
     if (info.kind == MediaKind::opus) {
         info.pre_skip = Samples{first.opus->pre_skip};
-        info.header_gain =
-            static_cast<float>(std::pow(10.0, first.opus->gain_q8 / (20.0 * 256.0)));
+        info.header_gain = static_cast<float>(std::pow(10.0, first.opus->gain_q8 / (20.0 * 256.0)));
     }
     return info;
 }
@@ -133,7 +130,8 @@ ReadStatus wait_for_first(Source& source, const CancelPtr& cancel) {
     return status;
 }
 
-// Nothing is called open before it has given its first audio: bytes that only look like audio fail here.
+// Nothing is called open before it has given its first audio: bytes that only look like audio fail
+// here.
 template <class Source>
 Result<std::unique_ptr<audio::MediaSource>> finish(std::unique_ptr<Source> source,
                                                    const std::string& name, Samples start,
@@ -172,7 +170,8 @@ Result<std::unique_ptr<audio::MediaSource>> make_source(std::unique_ptr<PacketFe
         return finish(std::make_unique<OpusSource>(std::move(info), std::move(feed)), name, start,
                       cancel);
     }
-    return finish(std::make_unique<PcmSource>(std::move(info), std::move(feed)), name, start, cancel);
+    return finish(std::make_unique<PcmSource>(std::move(info), std::move(feed)), name, start,
+                  cancel);
 }
 
 HttpOptions http_options(const OpenRequest& request, std::shared_ptr<Interrupter> interrupter) {
@@ -204,7 +203,8 @@ NestedOpen playlist_opener(const OpenRequest& request, std::shared_ptr<Interrupt
 Result<std::unique_ptr<audio::MediaSource>> open_direct(std::shared_ptr<audio::ByteInput> input,
                                                         const std::string& name, Samples start,
                                                         const CancelPtr& cancel) {
-    auto demuxer = open_demuxer(ByteReader{std::move(input)}, {.name = name, .base = {}, .playlists = {}});
+    auto demuxer =
+        open_demuxer(ByteReader{std::move(input)}, {.name = name, .base = {}, .playlists = {}});
     if (!demuxer) return std::move(demuxer).error();
     if (cancel && cancel->cancelled()) return cancelled_error(name);
     return make_source(make_direct_feed(std::move(demuxer).value()), name, start, cancel);
@@ -212,7 +212,8 @@ Result<std::unique_ptr<audio::MediaSource>> open_direct(std::shared_ptr<audio::B
 
 // Everything that can block: header and all run on the thread, since opening may block too.
 Result<std::unique_ptr<audio::MediaSource>> open_threaded(OpenDemuxer open,
-                                                          ThreadFeedOptions options, Samples start) {
+                                                          ThreadFeedOptions options,
+                                                          Samples start) {
     const std::string name = options.name;
     const CancelPtr cancel = options.cancel;
     auto feed = make_thread_feed(std::move(open), std::move(options));
@@ -229,8 +230,8 @@ Result<std::unique_ptr<audio::MediaSource>> open_url(const OpenRequest& request,
     const auto stop = interrupter.value();
     const std::string name = url.value().text();
     OpenDemuxer open = [url = url.value(), options = http_options(request, stop), name,
-                        playlists = playlist_opener(request, stop)]()
-        -> Result<std::unique_ptr<Demuxer>> {
+                        playlists =
+                            playlist_opener(request, stop)]() -> Result<std::unique_ptr<Demuxer>> {
         auto input = HttpInput::open(url, options);
         if (!input) return std::move(input).error();
         const std::string base = input.value()->final_url().text();
@@ -263,7 +264,8 @@ Result<std::unique_ptr<audio::MediaSource>> open_blocking(std::shared_ptr<audio:
                          request.start);
 }
 
-Result<std::unique_ptr<audio::MediaSource>> open_path(const OpenRequest& request, CancelPtr cancel) {
+Result<std::unique_ptr<audio::MediaSource>> open_path(const OpenRequest& request,
+                                                      CancelPtr cancel) {
     auto file = open_file(request.location);
     if (!file) return std::move(file).error();
     if (file.value().regular) {
@@ -273,9 +275,10 @@ Result<std::unique_ptr<audio::MediaSource>> open_path(const OpenRequest& request
     }
     auto stop = Interrupter::create();
     if (!stop) return std::move(stop).error();
-    auto pipe = std::make_shared<PipeInput>(std::move(file).value().fd, request.location, stop.value(),
-                                            request.timeout);
-    return open_blocking(std::move(pipe), stop.value(), request, request.location, std::move(cancel));
+    auto pipe = std::make_shared<PipeInput>(std::move(file).value().fd, request.location,
+                                            stop.value(), request.timeout);
+    return open_blocking(std::move(pipe), stop.value(), request, request.location,
+                         std::move(cancel));
 }
 
 Result<std::unique_ptr<audio::MediaSource>> open_any(const OpenRequest& request, CancelPtr cancel) {
@@ -307,7 +310,8 @@ Result<std::unique_ptr<audio::MediaSource>> open_any(const OpenRequest& request,
 
 }  // namespace
 
-Result<std::unique_ptr<audio::MediaSource>> open_media(const OpenRequest& request, CancelPtr cancel) {
+Result<std::unique_ptr<audio::MediaSource>> open_media(const OpenRequest& request,
+                                                       CancelPtr cancel) {
     silence_ffmpeg();
     try {
         return open_any(request, std::move(cancel));

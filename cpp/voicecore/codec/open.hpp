@@ -10,9 +10,9 @@ namespace voicecore::codec {
 
 // An audio::OpenFunction. Thread-safe.
 //
-// A location that begins with http:// or https:// is a URL; any other "scheme://" is refused; everything
-// else is a path, "-" the standard input. Regular files are read on the caller's thread; everything that
-// can block gets a thread of its own, which the source never waits for.
+// A location that begins with http:// or https:// is a URL; any other "scheme://" is refused;
+// everything else is a path, "-" the standard input. Regular files are read on the caller's thread;
+// everything that can block gets a thread of its own, which the source never waits for.
 [[nodiscard]] Result<std::unique_ptr<audio::MediaSource>> open_media(
     const audio::OpenRequest& request, std::shared_ptr<CancelToken> cancel);
 

@@ -28,7 +28,8 @@ class OpusSource final : public audio::MediaSource {
         feed_->set_ready_hook(std::move(hook));
     }
 
-    // For inputs that cannot seek: what lies before `position`, less the pre-roll, is read and dropped.
+    // For inputs that cannot seek: what lies before `position`, less the pre-roll, is read and
+    // dropped.
     void drop_until(Samples position) noexcept {
         drop_until_ = position - audio::kOpusPreroll;
         if (held_ && end_ <= drop_until_) held_ = false;
@@ -45,15 +46,15 @@ class OpusSource final : public audio::MediaSource {
     Error error_;
     std::atomic<std::uint64_t> errors_{0};
     SegmentPtr segment_;
-    Samples base_{0};           // media position of the segment's tick 0
-    Samples end_{0};            // position where the last packet's audible part ended
+    Samples base_{0};  // media position of the segment's tick 0
+    Samples end_{0};   // position where the last packet's audible part ended
     Samples drop_until_{std::numeric_limits<std::int64_t>::min()};
     Packet packet_;
-    Samples samples_{0};        // of packet_
-    Samples position_{0};       // of packet_
+    Samples samples_{0};   // of packet_
+    Samples position_{0};  // of packet_
     bool held_ = false;
     bool failed_ = false;
-    bool sought_ = true;        // no packet has come since the beginning or the last seek
+    bool sought_ = true;  // no packet has come since the beginning or the last seek
 };
 
 }  // namespace voicecore::codec

@@ -7,8 +7,8 @@ namespace voicecore::codec {
 namespace {
 constexpr int kMostDamaged = 200;    // packets in front that may fail before the file is given up
 constexpr std::int64_t kSlack = 20;  // 1/20 s: stamps that differ by less are rounding, not a gap
-constexpr std::int64_t kLongestFill = 5;      // s: silence for lost data; beyond it the position jumps
-constexpr std::int64_t kFillPart = 1152;      // samples at a time
+constexpr std::int64_t kLongestFill = 5;  // s: silence for lost data; beyond it the position jumps
+constexpr std::int64_t kFillPart = 1152;  // samples at a time
 }  // namespace
 
 using audio::ReadStatus;
@@ -114,8 +114,8 @@ bool PcmSource::begin_segment(const SegmentPtr& segment) {
     if (!decoder) return fail(std::move(decoder).error());
     decoder_ = std::move(decoder).value();
     warm_up_ = decoder_->warm_up();
-    // In a chain the truth is where the link before ended, whatever its header promised. After a seek
-    // that place is not known.
+    // In a chain the truth is where the link before ended, whatever its header promised. After a
+    // seek that place is not known.
     if (segment_ && segment != segment_) base_ = run_out_;
     if (target_) base_ = segment->base.value_or(base_);
     if (segment_ && segment != segment_) shift_ = 0;
@@ -189,14 +189,14 @@ bool PcmSource::consume_frame() {
 bool PcmSource::start_run(const AVFrame& frame, std::int64_t& low, std::int64_t high) {
     if (target_) {
         // A run that starts where input and output samples fall together is sampled at the same
-        // instants as one from the beginning: after a seek every sample is the one that playing up to
-        // it would have given.
+        // instants as one from the beginning: after a seek every sample is the one that playing up
+        // to it would have given.
         const std::int64_t period = Resampler::period(rate_);
         const std::int64_t inside = (*target_ - base_).count();
         const std::int64_t wanted =
-            std::max<std::int64_t>(
-                av_rescale_rnd(inside, rate_, kSampleRate, AV_ROUND_DOWN) - Resampler::memory(rate_),
-                0) /
+            std::max<std::int64_t>(av_rescale_rnd(inside, rate_, kSampleRate, AV_ROUND_DOWN) -
+                                       Resampler::memory(rate_),
+                                   0) /
             period * period;
         low = low <= wanted ? wanted : (low + period - 1) / period * period;
         if (low >= high) return false;

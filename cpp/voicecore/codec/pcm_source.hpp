@@ -61,8 +61,8 @@ class PcmSource final : public audio::MediaSource {
     std::atomic<std::uint64_t> errors_{0};
 
     SegmentPtr segment_;
-    Samples base_{0};       // media position of the segment's tick 0
-    Packet packet_;         // sent last, or held back while the decoder of the former segment drains
+    Samples base_{0};  // media position of the segment's tick 0
+    Packet packet_;    // sent last, or held back while the decoder of the former segment drains
     bool held_ = false;
     bool draining_ = false;
     bool ended_ = false;
@@ -77,13 +77,13 @@ class PcmSource final : public audio::MediaSource {
     bool frame_waits_ = false;              // a frame to be consumed once what is before it is out
     std::int64_t gap_ = 0;                  // native, to be filled with silence first
     bool damaged_ = false;                  // a packet was lost since the last frame
-    std::int64_t shift_ = 0;                // ticks from the segment's 0 to its first audible sample
-    bool running_ = false;                  // the resampler holds a run without gaps
-    std::int64_t run_end_ = 0;              // native, of what was pushed
-    Samples run_out_{0};                    // position of the next sample that comes out
+    std::int64_t shift_ = 0;    // ticks from the segment's 0 to its first audible sample
+    bool running_ = false;      // the resampler holds a run without gaps
+    std::int64_t run_end_ = 0;  // native, of what was pushed
+    Samples run_out_{0};        // position of the next sample that comes out
 
-    std::optional<Samples> target_;         // of a seek: nothing before it is given
-    bool sought_ = false;                   // no packet has come since
+    std::optional<Samples> target_;  // of a seek: nothing before it is given
+    bool sought_ = false;            // no packet has come since
 
     std::vector<float> out_;
     std::size_t out_begin_ = 0;  // values in front that are dropped

@@ -30,9 +30,9 @@ bool names_others(Bytes bytes) noexcept {
     while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front())) != 0) {
         text.remove_prefix(1);
     }
-    constexpr std::array kBeginnings{"#EXTM3U"sv, "#EXTINF"sv,  "#EXT-X-"sv, "ffconcat"sv,
-                                     "[playlist]"sv, "[Playlist]"sv, "v=0\r\n"sv, "v=0\n"sv,
-                                     "<asx"sv, "<ASX"sv, "[Reference]"sv};
+    constexpr std::array kBeginnings{"#EXTM3U"sv,    "#EXTINF"sv,    "#EXT-X-"sv,    "ffconcat"sv,
+                                     "[playlist]"sv, "[Playlist]"sv, "v=0\r\n"sv,    "v=0\n"sv,
+                                     "<asx"sv,       "<ASX"sv,       "[Reference]"sv};
     if (std::any_of(kBeginnings.begin(), kBeginnings.end(),
                     [text](std::string_view begins) { return text.starts_with(begins); })) {
         return true;
@@ -130,7 +130,8 @@ Result<ProbeResult> look_behind_tags(ByteReader& reader) {
     for (int tags = 0;; ++tags) {
         auto seen = reader.peek(kSizes.front());
         if (!seen) return std::move(seen).error();
-        if (seen.value().empty() && tags == 0) return ProbeResult{.looks = Looks::empty, .words = {}};
+        if (seen.value().empty() && tags == 0)
+            return ProbeResult{.looks = Looks::empty, .words = {}};
         const std::int64_t length = id3v2_length(seen.value());
         if (length == 0) return look(reader, seen.value());
         if (auto moved = reader.skip(length); !moved) return std::move(moved).error();

@@ -14,14 +14,15 @@ enum class Looks {
     container,  // for ContainerDemuxer with `format`
     playlist,   // names other files or addresses
     empty,
-    foreign,    // something that is not on the allow-list
+    foreign,  // something that is not on the allow-list
     unknown,
 };
 
 struct ProbeResult {
     Looks looks = Looks::unknown;
-    const AVInputFormat* format = nullptr;  // container, or a playlist that libavformat could follow
-    std::string words;                      // playlist, foreign, unknown: what it seems to be
+    const AVInputFormat* format =
+        nullptr;        // container, or a playlist that libavformat could follow
+    std::string words;  // playlist, foreign, unknown: what it seems to be
 };
 
 // Leaves the reader where it was.

@@ -18,9 +18,7 @@ class ReadyHook {
         auto next = hook ? std::make_shared<const std::function<void()>>(std::move(hook)) : nullptr;
         std::unique_lock lock{mutex_};
         hook_.swap(next);
-        idle_.wait(lock, [this] {
-            return calls_ == 0 || caller_ == std::this_thread::get_id();
-        });
+        idle_.wait(lock, [this] { return calls_ == 0 || caller_ == std::this_thread::get_id(); });
     }
 
     void call() {

@@ -35,7 +35,9 @@ std::vector<double> alternate(int channels) {
 
 }  // namespace
 
-std::int64_t Resampler::period(int rate) noexcept { return rate / std::gcd(rate, kSampleRate); }
+std::int64_t Resampler::period(int rate) noexcept {
+    return rate / std::gcd(rate, kSampleRate);
+}
 
 std::int64_t Resampler::memory(int rate) noexcept {
     constexpr std::int64_t kTaps = 64;  // twice the filter's length, which grows with the rate

@@ -27,8 +27,8 @@ class Resampler {
     // The tail that is still inside; configure() again before the next push().
     [[nodiscard]] Status flush(std::vector<float>& out);
 
-    // Input samples after which input and output fall together again: a run may start at any multiple
-    // and is sampled at the same instants as one that started at 0.
+    // Input samples after which input and output fall together again: a run may start at any
+    // multiple and is sampled at the same instants as one that started at 0.
     [[nodiscard]] static std::int64_t period(int rate) noexcept;
     // Input samples before a place that still colour it, generously.
     [[nodiscard]] static std::int64_t memory(int rate) noexcept;

@@ -60,8 +60,8 @@ double seconds_of(const Packet& packet) {
     return static_cast<double>(packet.duration) / std::max(packet.segment->rate, 1);
 }
 
-// The thread: open, then demux into the queue until closed. Ends by itself at the latest when the call
-// that it hangs in returns.
+// The thread: open, then demux into the queue until closed. Ends by itself at the latest when the
+// call that it hangs in returns.
 class Worker {
   public:
     Worker(std::shared_ptr<Shared> shared, OpenDemuxer open)
@@ -114,8 +114,7 @@ class Worker {
                 }
                 continue;
             }
-            const bool full =
-                shared_->bytes >= kMostBytes || shared_->seconds >= kMostSeconds;
+            const bool full = shared_->bytes >= kMostBytes || shared_->seconds >= kMostSeconds;
             if (!full && !shared_->at_end && !shared_->failure) return true;
             shared_->thread_wakes.wait(lock);
         }
@@ -183,8 +182,8 @@ class ThreadFeed final : public PacketFeed {
             shared_->bytes -= current_.bytes.size();
             shared_->seconds -= seconds_of(current_.packet);
             // Woken only once there is room for a worthwhile stretch of work.
-            const bool wake = shared_->bytes < kMostBytes / 4 * 3 &&
-                              shared_->seconds < kMostSeconds / 4 * 3;
+            const bool wake =
+                shared_->bytes < kMostBytes / 4 * 3 && shared_->seconds < kMostSeconds / 4 * 3;
             lock.unlock();
             if (wake) shared_->thread_wakes.notify_one();
             packet = current_.packet;
@@ -248,10 +247,8 @@ Result<std::unique_ptr<PacketFeed>> make_thread_feed(OpenDemuxer open, ThreadFee
     const auto cancel = options.cancel;
     auto shared = std::make_shared<Shared>(std::move(options));
     shared->options.interrupter->touch();
-    const auto started =
-        start_abandonable_thread("vc-demux", [worker = std::make_shared<Worker>(shared, std::move(open))] {
-            (*worker)();
-        });
+    const auto started = start_abandonable_thread(
+        "vc-demux", [worker = std::make_shared<Worker>(shared, std::move(open))] { (*worker)(); });
     if (!started) return started.error();
     std::unique_lock lock{shared->mutex};
     std::optional<Error> failure;

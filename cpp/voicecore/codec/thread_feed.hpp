@@ -15,14 +15,15 @@ namespace voicecore::codec {
 using OpenDemuxer = std::function<Result<std::unique_ptr<Demuxer>>()>;
 
 struct ThreadFeedOptions {
-    std::string name;                             // for messages
-    std::shared_ptr<Interrupter> interrupter;     // of all the inputs behind the demuxer
-    std::shared_ptr<audio::ByteInput> input;      // the caller's, interrupted at the end; or null
-    std::chrono::milliseconds timeout{10'000};    // without a sign of life
-    std::shared_ptr<CancelToken> cancel;          // of the opening
+    std::string name;                           // for messages
+    std::shared_ptr<Interrupter> interrupter;   // of all the inputs behind the demuxer
+    std::shared_ptr<audio::ByteInput> input;    // the caller's, interrupted at the end; or null
+    std::chrono::milliseconds timeout{10'000};  // without a sign of life
+    std::shared_ptr<CancelToken> cancel;        // of the opening
 };
 
-// Waits until the demuxer is open, or failed, or the caller gave up; the thread is never waited for.
+// Waits until the demuxer is open, or failed, or the caller gave up; the thread is never waited
+// for.
 Result<std::unique_ptr<PacketFeed>> make_thread_feed(OpenDemuxer open, ThreadFeedOptions options);
 
 }  // namespace voicecore::codec

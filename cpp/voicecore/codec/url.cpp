@@ -28,7 +28,8 @@ int hex(char c) noexcept {
 std::string percent_decoded(std::string_view text) {
     std::string out;
     for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '%' && i + 2 < text.size() && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
+        if (text[i] == '%' && i + 2 < text.size() && hex(text[i + 1]) >= 0 &&
+            hex(text[i + 2]) >= 0) {
             out.push_back(static_cast<char>(hex(text[i + 1]) * 16 + hex(text[i + 2])));
             i += 2;
         } else {
@@ -76,8 +77,9 @@ std::string without_dots(std::string_view path) {
 }
 
 Error bad_url(std::string_view text) {
-    return {Errc::invalid_argument, 0,
-            "\"" + std::string{text} + "\" is not an address of the form http(s)://host[:port]/path"};
+    return {
+        Errc::invalid_argument, 0,
+        "\"" + std::string{text} + "\" is not an address of the form http(s)://host[:port]/path"};
 }
 
 }  // namespace
@@ -100,13 +102,16 @@ std::string Url::authority() const {
     return out;
 }
 
-std::string Url::text() const { return (tls ? "https://" : "http://") + authority() + target; }
+std::string Url::text() const {
+    return (tls ? "https://" : "http://") + authority() + target;
+}
 
 Result<Url> parse_url(std::string_view text) {
     const std::string scheme = lower(url_scheme(text));
     if (scheme != "http" && scheme != "https") {
-        return Error{Errc::refused, 0,
-                     "\"" + std::string{text} + "\": only http:// and https:// addresses are opened"};
+        return Error{
+            Errc::refused, 0,
+            "\"" + std::string{text} + "\": only http:// and https:// addresses are opened"};
     }
     Url url;
     url.tls = scheme == "https";
@@ -161,7 +166,8 @@ Result<Url> resolve_url(const Url& base, std::string_view reference) {
     Url url = base;
     reference = reference.substr(0, reference.find('#'));
     if (reference.empty()) return url;
-    const std::string_view base_path = std::string_view{base.target}.substr(0, base.target.find('?'));
+    const std::string_view base_path =
+        std::string_view{base.target}.substr(0, base.target.find('?'));
     if (reference.starts_with('?')) {
         url.target = std::string{base_path} + sendable(reference);
         return url;

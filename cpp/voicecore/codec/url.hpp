@@ -11,7 +11,7 @@ namespace voicecore::codec {
 
 struct Url {
     bool tls = false;
-    std::string host;         // without brackets
+    std::string host;  // without brackets
     std::uint16_t port = 0;
     std::string target;       // path and query, as sent
     std::string credentials;  // "user:password", decoded; empty when there are none
