@@ -27,7 +27,7 @@ from cli.command import (
     wait_until_written,
     write_tone,
 )
-from voicecore.cli import play as play_module
+from voicecore.cli import play_run
 from voicecore.cli.exits import one_line
 
 SILENCE = b"\xf8\xff\xfe"
@@ -191,7 +191,7 @@ def test_volume_makes_it_quieter(here: Here, tmp_path: Path, tone: Path) -> None
 def test_more_files_than_are_opened_at_once_play_in_order(
     here: Here, tone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(play_module, "OPEN_AT_ONCE", 2)
+    monkeypatch.setattr(play_run, "OPEN_AT_ONCE", 2)
     record = virtual(here, *[tone] * 7, "--to", "null:")
     assert record["duration_s"] == pytest.approx(7.0, abs=0.15)
     assert record["ended"] == "ended"
@@ -200,7 +200,7 @@ def test_more_files_than_are_opened_at_once_play_in_order(
 def test_a_late_file_that_cannot_be_opened_is_named_and_the_rest_is_played(
     here: Here, tone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(play_module, "OPEN_AT_ONCE", 2)
+    monkeypatch.setattr(play_run, "OPEN_AT_ONCE", 2)
     files = [tone, tone, tone, tmp_path / "missing.mp3", tone]
     done = here("play", *files, "--to", "null:", "--virtual", "-q", "--stats", "-")
     assert done.code == 3
@@ -350,7 +350,7 @@ def test_a_bug_is_code_1_and_one_line(
     def broken(_record: object) -> list[str]:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(play_module, "play_summary", broken)
+    monkeypatch.setattr(play_run, "play_summary", broken)
     done = here("play", tone, "--to", "null:", "--virtual")
     assert done.code == 1
     assert "internal error: ZeroDivisionError: oops" in done.one_line()
