@@ -10,7 +10,6 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -264,11 +263,15 @@ def test_running_out_of_descriptors_is_an_error_not_a_crash(run: Runner, music: 
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             used = len(os.listdir("/proc/self/fd"))
             resource.setrlimit(resource.RLIMIT_NOFILE, (used + 2, hard))
-            held: list[Any] = []
+            held: list[voicecore.Source] = []
+
+            async def open_many() -> None:
+                for _ in range(10):
+                    held.append(await engine.open(music))
+
             try:
-                with pytest.raises(OSError):
-                    for _ in range(10):
-                        held.append(await engine.open(music))
+                with pytest.raises(OSError, match="open"):
+                    await open_many()
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for source in held:

@@ -365,8 +365,8 @@ asyncio.run(main())
 @pytest.mark.slow
 @pytest.mark.timing
 def test_loading_the_codec_does_not_stall_the_loop(music: Path) -> None:
-    # The libraries take 25 to 250 ms to map; with the GIL held, the loop would stand still for it. The
-    # best of several: what else the machine does only adds.
+    # The libraries take 25 to 250 ms to map; with the GIL held, the loop would stand still for it.
+    # The best of several: what else the machine does only adds.
     worst = []
     for _ in range(5):
         result = subprocess.run(

@@ -136,6 +136,24 @@ def test_seeking_moves_the_position_to_the_frame(run: Runner) -> None:
     run(main())
 
 
+def test_seeking_while_paused_shows_the_target_and_resumes_there(run: Runner) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            player = engine.play(ToneSource(440, 60.0), NullSink(), encoder=FAST)
+            await clock.advance(0.5)
+            player.pause()
+            await clock.advance(0.5)
+            player.seek(30.0)
+            assert player.position == 30.0
+            await clock.advance(1.0)
+            assert player.position == 30.0
+            player.resume()
+            await clock.advance(0.1)
+            assert 30.0 < player.position <= 30.12
+
+    run(main())
+
+
 def test_events_tell_the_story_in_order(run: Runner) -> None:
     async def main() -> list[tuple[str, str, int | None]]:
         async with virtual() as (engine, clock):

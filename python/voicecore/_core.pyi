@@ -1,7 +1,7 @@
 """The native core. Private: use the voicecore package."""
 
 import enum
-from typing import Any, Literal, final
+from typing import Any, Literal
 
 __version__: str
 

@@ -195,6 +195,11 @@ class Engine:
 
     # -- opening and playing -----------------------------------------------------------------------
 
+    async def preload(self) -> None:
+        """Load the codec libraries now, off the loop, instead of with the first `open`."""
+        self._start()
+        await _codec.ready()
+
     async def open(
         self,
         source: str | os.PathLike[str] | bytes | bytearray | memoryview | Readable,

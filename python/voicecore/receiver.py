@@ -50,6 +50,12 @@ class ReceiverStatistics:
     """Datagrams whose authentication tag does not fit."""
     malformed: int
     """Datagrams that are not RTP."""
+    not_opus: int
+    """RTP packets that decrypt to something other than Opus; counted as packets, not recorded."""
+    kernel_drops: int
+    """Datagrams lost in this socket's own buffer: the receiver's loss, not the network's."""
+    ssrc: int | None
+    """The stream's RTP synchronisation source; None before its first packet."""
     foreign_ssrc: int
     """Datagrams of another stream."""
     keepalives: int

@@ -45,6 +45,10 @@ class Stream {
     [[nodiscard]] Samples position() const noexcept {
         return Samples{position_.load(std::memory_order_relaxed)};
     }
+    // Where a seek is going, until its first frame leaves.
+    void announce_position(Samples position) noexcept {
+        position_.store(position.count(), std::memory_order_relaxed);
+    }
     [[nodiscard]] std::uint32_t track() const noexcept {
         return track_.load(std::memory_order_relaxed);
     }
