@@ -153,6 +153,7 @@ def make_formats(make: Maker) -> None:
     make.wav("six.wav", 48_000, 20_000, channels=6)
     make.wav("three.wav", 48_000, 20_000, channels=3)
     make.encode("six.flac", "six.wav", "-c:a", "flac")
+    make.encode("loud-six.wav", "six.wav", "-af", "volume=3")
 
 
 def make_opus(make: Maker) -> None:

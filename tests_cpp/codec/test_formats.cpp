@@ -71,7 +71,7 @@ TEST_CASE("a mono file comes at full level on both sides") {
 }
 
 TEST_CASE("more than two channels are mixed without exceeding full scale") {
-    for (const char* name : {"six.wav", "six.flac", "three.wav", "opus-six.opus"}) {
+    for (const char* name : {"six.wav", "six.flac", "three.wav", "opus-six.opus", "loud-six.wav"}) {
         INFO(name);
         const auto pcm = read_pcm(*media::open(name));
         float peak = 0;

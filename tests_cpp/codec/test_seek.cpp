@@ -64,6 +64,16 @@ TEST_CASE("a seek to the end or past it ends, and a seek back from there plays a
     }
 }
 
+TEST_CASE("seeking behind damage in an mp3 leads where playing through it leads") {
+    const auto whole = read_pcm(*media::open("corrupt-cbr.mp3"));
+    auto source = media::open("corrupt-cbr.mp3");
+    const std::int64_t place = whole.samples() - 30'000;
+    source->seek(Samples{place});
+    const auto part = read_pcm(*source, 6'000);
+    CHECK(part.begin == place);
+    CHECK(error_db(whole.values, place, part.values) < -60);
+}
+
 TEST_CASE("seeking back to 0 gives the same as opening anew") {
     auto source = media::open("cbr.mp3");
     const auto first = read_pcm(*source);
