@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
 LIBRARIES: dict[str, set[str]] = {
     r"opus/": {"opus"},
     r"libav\w+/|libsw\w+/": {"codec"},
+    r"openssl/": {"codec"},
     r"sodium|ogg/": {"transport"},
     r"sqlite3": {"command"},
     r"[Pp]ython\.h|pybind11/": set(),

@@ -10,7 +10,7 @@ say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
 packages=(g++ pkg-config libopus-dev libogg-dev libsodium-dev libsqlite3-dev
-          libavformat-dev libavcodec-dev libswresample-dev libavutil-dev
+          libavformat-dev libavcodec-dev libswresample-dev libavutil-dev libssl-dev
           ffmpeg)  # the ffmpeg program only serves discord.py's player in comparisons, and test media
 if [ "$purpose" = test ]; then
     packages+=(catch2 opus-tools openssl)
@@ -41,7 +41,8 @@ if ! command -v apt-get >/dev/null; then
     for program in g++ pkg-config ffmpeg; do
         command -v "$program" >/dev/null || lacking+=("$program")
     done
-    for module in opus ogg libsodium sqlite3 libavformat libavcodec libswresample libavutil; do
+    for module in opus ogg libsodium sqlite3 libavformat libavcodec libswresample libavutil \
+        libssl; do
         pkg-config --exists "$module" 2>/dev/null || lacking+=("$module (pkg-config)")
     done
     if [ "${#lacking[@]}" -gt 0 ]; then
