@@ -1,8 +1,8 @@
 """Test media: signals of known length in every format, and files that are bad in known ways.
 
-``python3 tests_py/media.py OUTDIR`` writes them with the ``ffmpeg`` command (a tool of the tests only) and
-does nothing when they are up to date. ``manifest.json`` lists for each file how many samples it holds, at
-which rate.
+``python3 tests_py/media.py OUTDIR`` writes them with the ``ffmpeg`` command (a tool of the tests
+only) and does nothing when they are up to date. ``manifest.json`` lists for each file how many
+samples it holds, at which rate.
 """
 
 from __future__ import annotations
