@@ -19,7 +19,7 @@ struct PlayablePacket {
     std::uint32_t track = 0;                      // 0, 1, 2, ... in order of playing
     std::uint16_t media_samples = kFrameSamples;  // of the frame, how many belong to the media:
                                                   // fewer in a last partial frame
-    bool passthrough = false;  // copied, not encoded here
+    bool passthrough = false;                     // copied, not encoded here
 };
 
 // Why a track ended before its end.
