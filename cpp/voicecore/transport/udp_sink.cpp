@@ -97,7 +97,6 @@ UdpSink::UdpSink(const UdpOptions& options, UdpSocket socket, Cipher cipher) noe
       socket_{std::move(socket)},
       keepalive_ticks_{static_cast<std::uint64_t>(
           (options.keepalive + kFrameDuration - Nanoseconds{1}) / kFrameDuration)},
-      buffer_{},
       position_{pack(options.sequence, options.timestamp)} {}
 
 Status UdpSink::start(audio::SinkListener& listener) {
@@ -114,12 +113,16 @@ audio::SendStatus UdpSink::send(const audio::OutgoingPacket& packet) noexcept {
     const RtpHeader header = packetizer_.next(packet.ticks);
     position_.store(pack(packetizer_.sequence(), packetizer_.timestamp()),
                     std::memory_order_relaxed);
-    const Sealed sealed = cipher_.seal(header, packet.opus, buffer_);
+    // On the stack: its cache lines are warm from the stream before; a buffer of each sink's own
+    // never would be.
+    std::array<std::uint8_t, kDatagramBytes> buffer;
+    const Sealed sealed = cipher_.seal(header, packet.opus, buffer);
     if (sealed.status == SealStatus::exhausted) return give_up(kExhausted);
 
     auto status = audio::SendStatus::sent;
-    const int error =
-        sealed.status == SealStatus::no_room ? EMSGSIZE : transmit_past_refusal(sealed.size);
+    const int error = sealed.status == SealStatus::no_room
+                          ? EMSGSIZE
+                          : transmit_past_refusal(std::span{buffer}.first(sealed.size));
     if (error == 0) {
         add(datagrams_);
         add(bytes_, sealed.size);
@@ -151,8 +154,9 @@ void UdpSink::pass_ticks(std::uint32_t ticks) noexcept {
 }
 
 void UdpSink::send_keepalive() noexcept {
-    put_u64_be(buffer_.data(), keepalive_count_++);
-    const int error = transmit_past_refusal(kKeepaliveBytes);
+    std::array<std::uint8_t, kKeepaliveBytes> datagram;
+    put_u64_be(datagram.data(), keepalive_count_++);
+    const int error = transmit_past_refusal(datagram);
     if (error == 0) {
         add(keepalives_);
     } else if (const auto cause = drop_cause_of(error)) {
@@ -162,18 +166,19 @@ void UdpSink::send_keepalive() noexcept {
     }
 }
 
-int UdpSink::transmit(std::size_t size) noexcept {
-    const auto sent = ::send(socket_.fd.get(), buffer_.data(), size, MSG_DONTWAIT | MSG_NOSIGNAL);
+int UdpSink::transmit(std::span<const std::uint8_t> datagram) noexcept {
+    const auto sent =
+        ::send(socket_.fd.get(), datagram.data(), datagram.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     return sent >= 0 ? 0 : errno;
 }
 
 // An ICMP "port unreachable" that answers an earlier datagram comes out of the next send(), which
 // then sends nothing. One more try sends the datagram that has nothing to do with it.
-int UdpSink::transmit_past_refusal(std::size_t size) noexcept {
-    const int error = transmit(size);
+int UdpSink::transmit_past_refusal(std::span<const std::uint8_t> datagram) noexcept {
+    const int error = transmit(datagram);
     if (error != ECONNREFUSED) return error;
     count_drop(DropCause::refused);
-    const int again = transmit(size);
+    const int again = transmit(datagram);
     // Refused twice: the first count stands for the earlier datagram, the caller adds one for this.
     return again;
 }

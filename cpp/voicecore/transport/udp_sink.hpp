@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -85,8 +86,8 @@ class UdpSink final : public audio::PacketSink {
     UdpSink(const UdpOptions& options, UdpSocket socket, Cipher cipher) noexcept;
 
     // 0 or errno.
-    [[nodiscard]] int transmit(std::size_t size) noexcept;
-    [[nodiscard]] int transmit_past_refusal(std::size_t size) noexcept;
+    [[nodiscard]] int transmit(std::span<const std::uint8_t> datagram) noexcept;
+    [[nodiscard]] int transmit_past_refusal(std::span<const std::uint8_t> datagram) noexcept;
     audio::SendStatus give_up(int error) noexcept;
     void count_drop(DropCause cause) noexcept;
     void pass_ticks(std::uint32_t ticks) noexcept;
@@ -105,7 +106,6 @@ class UdpSink final : public audio::PacketSink {
     std::uint64_t ticks_since_keepalive_ = 0;
     std::uint32_t idle_ticks_ = 0;  // since the last packet: its `ticks` will count them again
     std::uint64_t keepalive_count_ = 0;
-    std::array<std::uint8_t, kDatagramBytes> buffer_;
 
     // Written by the clock thread, read by any.
     std::atomic<std::uint64_t> datagrams_{0};
