@@ -35,7 +35,11 @@ class FeederPool {
     [[nodiscard]] int threads() const noexcept { return static_cast<int>(threads_.size()); }
 
   private:
-    static constexpr int kBatch = 4;  // packets in a row for one player while others wait
+    // Packets in a row for one player while others wait. Of one that has nothing to send, few: the
+    // next may have nothing either. Of one with some in stock, a whole refill: finding its memory
+    // again costs more than a packet that is only copied.
+    static constexpr int kUrgentBatch = 2;
+    static constexpr int kBatch = 8;
 
     struct Job {
         std::uint64_t urgency;  // frames left in the ring; smaller is sooner

@@ -115,6 +115,11 @@ int FrameClock::run_tick(Group& group, const Stream::Tick& tick) noexcept {
     while (*link != nullptr) {
         Stream& stream = **link;
         ++ticked;
+        // A stream's tick is mostly waiting for its memory: fetch the next ones' meanwhile.
+        if (Stream* next = stream.clock_link; next != nullptr) {
+            next->prefetch_packet();
+            if (next->clock_link != nullptr) next->clock_link->prefetch();
+        }
         if (stream.tick(tick)) {
             ask_for_more(stream);
             link = &stream.clock_link;

@@ -75,7 +75,7 @@ class FrameClock {
     std::array<Group, kGroups> groups_;
     std::atomic<int> streams_{0};
     Histogram lateness_;
-    std::uint64_t low_water_ = 16;
+    std::uint64_t low_water_ = 13;  // a refill of 8 packets at the usual depth of 20
     bool feeders_needed_ = false;
 };
 

@@ -175,7 +175,8 @@ Player::FeedResult Player::feed(int limit) noexcept {
     const int orders = open_orders_.load(std::memory_order_acquire);
     if (orders != 0) carry_out_orders();
     FeedResult result = FeedResult::more;
-    for (int i = 0; i < limit; ++i) {
+    for (int made = 0;; ++made) {
+        // Before the limit: a ring that has just been filled needs no second visit to tell.
         if (ended_) {
             result = FeedResult::ended;
             break;
@@ -184,7 +185,7 @@ Player::FeedResult Player::feed(int limit) noexcept {
             result = FeedResult::full;
             break;
         }
-        if (!produce_one(result)) break;
+        if (made == limit || !produce_one(result)) break;
     }
     note_source_statistics();
     if (orders != 0) open_orders_.fetch_sub(orders, std::memory_order_acq_rel);

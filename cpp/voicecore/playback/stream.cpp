@@ -11,6 +11,34 @@ Stream::Stream(std::uint64_t id, std::size_t ring_capacity, audio::PacketSink& s
       events_{events},
       ring_{ring_capacity} {}
 
+namespace {
+
+constexpr std::size_t kLine = 64;
+
+void prefetch_lines(const void* from, const void* to) noexcept {
+    const auto* end = static_cast<const std::byte*>(to);
+    for (const auto* at = static_cast<const std::byte*>(from); at < end; at += kLine) {
+        __builtin_prefetch(at);
+    }
+}
+
+}  // namespace
+
+void Stream::prefetch() const noexcept {
+    // All but the buckets of the histogram, of which a tick needs one.
+    prefetch_lines(this, &counters_.lateness);
+    prefetch_lines(&intent_, this + 1);
+}
+
+void Stream::prefetch_packet() noexcept {
+    constexpr std::size_t kUsualBytes = 6 * kLine;  // 128 kbit/s are 320 bytes
+    prefetch_lines(&sink_, reinterpret_cast<const std::byte*>(&sink_) + kUsualBytes);
+    const QueuedPacket* queued = ring_.front();
+    if (queued == nullptr) return;
+    prefetch_lines(queued, reinterpret_cast<const std::byte*>(queued) + kUsualBytes);
+    prefetch_lines(&queued->packet.index, queued + 1);
+}
+
 // The packet that the next tick would send; what seeks and rewinds have made stale goes here.
 QueuedPacket* Stream::front() noexcept {
     const std::uint32_t floor = floor_.load(std::memory_order_acquire);

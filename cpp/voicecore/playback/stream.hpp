@@ -110,6 +110,11 @@ class Stream {
     };
     // Sends at most one packet. False when the stream is over: it must not be ticked again.
     [[nodiscard]] bool tick(const Tick& tick) noexcept;
+    // Hints for the caches: with hundreds of streams nothing of one is left in them from its last
+    // tick. prefetch() fetches the stream itself; prefetch_packet(), once that has arrived, what it
+    // points at.
+    void prefetch() const noexcept;
+    void prefetch_packet() noexcept;
     // True when a first packet waits and a pause does not hold it back.
     [[nodiscard]] bool ready() noexcept;
     // Before the first tick: true when there will be none (stopped, or nothing to play).
