@@ -1,23 +1,32 @@
-// The library calls that playing an mp3 cannot do without, and nothing else: demux, decode, resample
-// to 48 kHz stereo, encode to 20 ms Opus packets. The physical limit that voicecore is held against.
+// The library calls that playing an mp3 cannot do without, and nothing else: demux, decode,
+// resample to 48 kHz stereo, encode to 20 ms Opus packets. The physical limit that voicecore is
+// held against.
 //
-// bare cpu FILE BITRATE COMPLEXITY PERIOD_US FRAMES  encodes FRAMES packets (0: the whole file), one
+// bare cpu FILE BITRATE COMPLEXITY PERIOD_US FRAMES  encodes FRAMES packets (0: the whole file),
+// one
 //                                                    every PERIOD_US (0: at once)
 // bare memory-transcode FILE BITRATE COMPLEXITY N    N of it at once, some packets each
 // bare memory-demux FILE N                           N open Opus demuxers, some packets each
-// Prints "frames N cpu_ns N wall_ns N" or "rss_before KIB rss_after KIB".
+// bare send PORT N SECONDS                           N streams' datagrams, one each 20 ms, in ten
+//                                                    groups 2 ms apart, through connected sockets
+// Prints "frames N cpu_ns N wall_ns N" "rss_before KIB rss_after KIB" or
+// "sent N cpu_ns N".
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 #include <libavutil/channel_layout.h>
 #include <libswresample/swresample.h>
+#include <netinet/in.h>
 #include <opus.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <signal.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -198,12 +207,44 @@ static int memory_demux(char** argv) {
     return 0;
 }
 
+static int send_only(char** argv) {
+    enum { kGroups = 10, kDatagram = 12 + 320 + 16 + 4 };
+    const int count = atoi(argv[3]);
+    const double seconds = strtod(argv[4], NULL);
+    const struct sched_param lowest = {.sched_priority = 1};
+    sched_setscheduler(0, SCHED_FIFO, &lowest);  // as voicecore's clock, where allowed
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)atoi(argv[2])),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int* sockets = calloc((size_t)count, sizeof *sockets);
+    for (int i = 0; i < count; ++i) {
+        sockets[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (connect(sockets[i], (struct sockaddr*)&to, sizeof to) != 0) return 1;
+    }
+    uint8_t datagram[kDatagram] = {0x80, 0x78};
+    const int64_t cpu0 = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+    const int64_t began = now_ns(CLOCK_MONOTONIC);
+    long sent = 0;
+    for (long turn = 0; turn < (long)(seconds * 500); ++turn) {
+        const int64_t due = began + turn * 2000000;
+        const struct timespec at = {.tv_sec = due / 1000000000, .tv_nsec = due % 1000000000};
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+        const long group = turn % kGroups;
+        for (long i = group * count / kGroups; i < (group + 1) * count / kGroups; ++i) {
+            sent += send(sockets[i], datagram, sizeof datagram, MSG_DONTWAIT) > 0;
+        }
+    }
+    printf("sent %ld cpu_ns %lld\n", sent, (long long)(now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu0));
+    return 0;
+}
+
 int main(int argc, char** argv) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     av_log_set_level(AV_LOG_ERROR);
     if (argc == 7 && strcmp(argv[1], "cpu") == 0) return cpu(argv);
     if (argc == 6 && strcmp(argv[1], "memory-transcode") == 0) return memory_transcode(argv);
     if (argc == 4 && strcmp(argv[1], "memory-demux") == 0) return memory_demux(argv);
+    if (argc == 5 && strcmp(argv[1], "send") == 0) return send_only(argv);
     fprintf(stderr, "usage: see the head of bare.c\n");
     return 2;
 }

@@ -1,10 +1,11 @@
 // The receiver of every measurement: one UDP socket on loopback, kernel receive timestamps, headers
-// written down as they are, nothing decrypted. It must never be what limits a run: it sleeps between
-// batches, so that senders pay for no wake-ups, and the timestamps do not depend on when it reads.
+// written down as they are, nothing decrypted. It must never be what limits a run: it sleeps
+// between batches, so that senders pay for no wake-ups, and the timestamps do not depend on when it
+// reads.
 //
 // recorder OUT.bin SAMPLES.bin CAPACITY SECONDS
-// Prints "port N", records until SIGTERM, SIGINT or SECONDS have passed, writes the files, and prints
-// "end RECORDS OTHERS DROPS RCVBUF CPU_NS".
+// Prints "port N", records until SIGTERM, SIGINT or SECONDS have passed, writes the files, and
+// prints "end RECORDS OTHERS DROPS RCVBUF CPU_NS".
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -58,8 +59,7 @@ static int open_socket(int* granted) {
     }
     socklen_t size = sizeof *granted;
     getsockopt(fd, SOL_SOCKET, SO_RCVBUF, granted, &size);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on) != 0 ||
         bind(fd, (struct sockaddr*)&address, sizeof address) != 0) {

@@ -35,9 +35,10 @@ ABOUT = {
 The same Ogg Opus file for every stream. *ffmpeg copy* and *from_probe* are `FFmpegOpusAudio`, which
 also sends the two Ogg header packets as audio.""",
     "disturbed": """\
-*busy thread*: a pure-Python loop. *GIL held*: a C call that keeps the GIL for 150 ms in each second.
-*loop blocked*: `time.sleep(0.5)` in the event loop every 2 s. *stopped*: SIGSTOP for 300 ms, now and
-then.""",
+*busy thread*: a pure-Python loop. *GIL held*: a C call that keeps the GIL for 150 ms each second.
+*loop blocked*: `time.sleep(0.5)` in the event loop every 2 s. *stopped*: SIGSTOP for 300 ms, every
+other second.
+""",
     "first_frame": """\
 From the call to the kernel's timestamp at the receiver; the codec module is loaded. *after open*
 includes opening the file, or starting ffmpeg.""",

@@ -19,7 +19,6 @@ class VoicecoreStreams:
     def __init__(self, engine: voicecore.Engine, spec: Spec) -> None:
         self._engine = engine
         self._spec = spec
-        self._encoder = voicecore.EncoderSettings(**spec.encoder)
         self._players: dict[int, voicecore.Player] = {}
 
     async def warm(self) -> None:
@@ -30,9 +29,15 @@ class VoicecoreStreams:
     async def start(self, ssrc: int) -> dict[str, int]:
         opened = time.time_ns()
         source = await self._engine.open(self._spec.file)
-        sink = voicecore.UdpSink("127.0.0.1", self._spec.port, ssrc=ssrc, key=key_of(ssrc))
+        sink = voicecore.UdpSink(
+            "127.0.0.1",
+            self._spec.port,
+            ssrc=ssrc,
+            mode=self._spec.mode,  # type: ignore[arg-type]  # comes from a command line
+            key=key_of(ssrc),
+        )
         played = time.time_ns()
-        self._players[ssrc] = self._engine.play(source, sink, encoder=self._encoder)
+        self._players[ssrc] = self._engine.play(source, sink)
         return {"open": opened, "play": played}
 
     def pause(self, ssrc: int) -> None:

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from benchmarks import sysinfo
@@ -35,8 +35,8 @@ class Spec:
     condition: str = "idle"
     tuned: bool = False
     """discord.py only: with the settings that suit it best."""
-    encoder: dict[str, Any] = field(default_factory=dict)
-    """Of the encoder where it is not the default: complexity, fec, expected_loss."""
+    mode: str = "aead_xchacha20_poly1305_rtpsize"
+    """Transport encryption; discord.py has only this one."""
 
     @classmethod
     def from_argv(cls) -> Spec:
@@ -102,9 +102,9 @@ async def _window(spec: Spec, streams: Streams) -> dict[str, Any]:
         await streams.start(ssrc)
     await asyncio.sleep(spec.warm_s)
     children = streams.children()
-    counted, late = streams.counts(), streams.lateness()
     with condition(spec.condition, asyncio.get_running_loop()):
         await asyncio.sleep(0.3)
+        counted, late = streams.counts(), streams.lateness()
         cpu, t0 = _cpu(streams, children), time.time_ns()
         say({"event": "window", "t0": t0})
         await asyncio.sleep(spec.window_s)

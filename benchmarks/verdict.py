@@ -37,6 +37,13 @@ def _passthrough(found: Row) -> list[str]:
             text += f"; at {min(failed)} it no longer delivers {GOOD_DELIVERY} %"
         out.append(text + ".")
     ours = {row["streams"]: row for row in _of(rows, "voicecore")}
+    for floor in found["floor"]:
+        cost = ours[floor["streams"]]["cpu_percent"] if floor["streams"] in ours else None
+        if cost:
+            out.append(
+                f"At {floor['streams']:,} streams voicecore spends {cost['process']:.1f} % of a "
+                f"core, of which {floor['cpu_percent']:.1f} are the kernel's `send()`."
+            )
     theirs = {row["streams"]: row for row in _of(rows, "discord.py raw")}
     for size in sorted(set(ours) & set(theirs)):
         mine, other = ours[size], theirs[size]

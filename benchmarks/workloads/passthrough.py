@@ -5,30 +5,41 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from benchmarks.lab import VOICECORE, Bar, Job, Lab, interleave
+from benchmarks.lab import AES, VOICECORE, Bar, Job, Lab, interleave
 
 NAME = "passthrough"
 TITLE = "Passthrough: N streams of Opus"
 
 SIZES = (1, 10, 25, 50, 100, 250, 500, 1000, 2000)
 QUICK_SIZES = (10, 100, 500)
+QUICK_PEER_LIMIT = 100
 REPEATED = (25, 100, 500, 2000)
 """Where the sides are compared, and where the bars are: measured three times."""
 FFMPEG_SIZES = (10, 50)
+AES_SIZE = 500
+FLOOR_SIZES = (500, 2000)
+"""Where the cost of send() alone is measured as well."""
 DELIVERED = 99.9
 
 
 def run(lab: Lab) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     peers = {"discord.py raw": False, "discord.py raw, tuned": True}
+    if lab.quick:
+        del peers["discord.py raw, tuned"]
     for size in QUICK_SIZES if lab.quick else SIZES:
         lab.note(f"{size} passthrough streams")
         wanted: dict[str, Any] = {"file": lab.media.opus, "streams": size}
         wanted["window_s"] = lab.seconds(4.0)
         jobs: list[Job] = [("voicecore", partial(lab.window, VOICECORE, work="opus", **wanted))]
+        if lab.quick and size > QUICK_PEER_LIMIT:
+            peers = {}
         for name, tuned in peers.items():
             jobs.append((name, partial(lab.peer_window, work="opus", tuned=tuned, **wanted)))
-        if size in FFMPEG_SIZES:
+        if size == AES_SIZE:
+            aes = partial(lab.window, VOICECORE, work="opus", mode=AES, **wanted)
+            jobs.append(("voicecore, AES-256-GCM", aes))
+        if size in FFMPEG_SIZES and not lab.quick:
             for name, work in (("ffmpeg copy", "ffmpeg copy"), ("from_probe", "ffmpeg opus")):
                 jobs.append((f"discord.py {name}", partial(lab.peer_window, work=work, **wanted)))
         for name, found in interleave(lab.repeats(3 if size in REPEATED else 1), jobs).items():
@@ -36,9 +47,15 @@ def run(lab: Lab) -> dict[str, Any]:
             # Larger numbers would only show more of it.
             if name in peers and found["delivered"] < DELIVERED:
                 del peers[name]
-        if lab.quick:
-            peers = {}
-    return {"rows": rows, "bars": [bar.record() for bar in _bars(rows)]}
+    floor = [
+        interleave(lab.repeats(3), [("send()", partial(lab.bare_send, size, lab.seconds(3.0)))])
+        for size in FLOOR_SIZES
+    ]
+    return {
+        "rows": rows,
+        "floor": [found["send()"] for found in floor],
+        "bars": [bar.record() for bar in _bars(rows)],
+    }
 
 
 def _bars(rows: list[dict[str, Any]]) -> list[Bar]:
