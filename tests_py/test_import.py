@@ -37,9 +37,10 @@ def test_importing_maps_no_ffmpeg_starts_no_thread_and_needs_no_discord() -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_importing_costs_at_most_ten_milliseconds_beyond_the_standard_library() -> None:
-    # The standard library first, with everything of it that voicecore brings in; then the rest. The
-    # best of several runs: noise of the machine only ever adds.
+    # The standard library first, with everything of it that voicecore brings in; then the rest. CPU
+    # time, and the best of several runs: what else the machine does only ever adds.
     stdlib = in_fresh_interpreter(
         "import sys; before = set(sys.modules); import voicecore\n"
         "print(','.join(m for m in sorted(set(sys.modules) - before)\n"
@@ -47,7 +48,7 @@ def test_importing_costs_at_most_ten_milliseconds_beyond_the_standard_library() 
     ).strip()
     code = (
         f"import {stdlib}\n"
-        "import time; t = time.perf_counter(); import voicecore; print(time.perf_counter() - t)"
+        "import time; t = time.process_time(); import voicecore; print(time.process_time() - t)"
     )
     cost = min(float(in_fresh_interpreter(code)) for _ in range(7))
     assert cost <= 0.010, f"{cost * 1000:.1f} ms"

@@ -77,9 +77,11 @@ def test_cancelling_the_closing_does_not_stop_it(run: Runner) -> None:
     async def main() -> None:
         engine = Engine()
         async with engine:
-            engine.play(ToneSource(440), NullSink())
+            player = engine.play(ToneSource(440), NullSink())
+            async for _ in player.events():
+                break  # it has started: closing takes the 0.1 s of its silence
             closing = asyncio.create_task(engine.aclose())
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
             closing.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await closing

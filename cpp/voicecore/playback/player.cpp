@@ -69,6 +69,7 @@ void Player::set_gain(Gain gain) {
 }
 void Player::seek(Samples position) {
     give(SeekTo{position, 0}, true);
+    stream_.announce_position(position);
 }
 void Player::skip_track() {
     give(SkipTrack{0}, true);
