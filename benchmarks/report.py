@@ -37,8 +37,7 @@ also sends the two Ogg header packets as audio.""",
     "disturbed": """\
 *busy thread*: a pure-Python loop. *GIL held*: a C call that keeps the GIL for 150 ms each second.
 *loop blocked*: `time.sleep(0.5)` in the event loop every 2 s. *stopped*: SIGSTOP for 300 ms, every
-other second.
-""",
+other second.""",
     "first_frame": """\
 From the call to the kernel's timestamp at the receiver; the codec module is loaded. *after open*
 includes opening the file, or starting ffmpeg.""",
@@ -46,9 +45,11 @@ includes opening the file, or starting ffmpeg.""",
 44.1 kHz stereo mp3 at 128 kbit/s. discord.py's CPU includes its ffmpeg children, its memory their
 PSS.""",
     "cpu": """\
-*as fast as possible*: bare library calls in a loop (`bare.c`) against voicecore on a manual clock
-into a null sink. *real time*: the bare calls paced at 20 ms, without sending, against voicecore's
-whole process at one stream over UDP.""",
+*as fast as possible*: bare library calls in a loop (`bare.c`), against `voicecore.transcode` into a
+file, and against a player on a manual clock into a null sink, whose clock waits for the feeder at
+every tick: that hand-over is part of virtual time, not of a stream in real time. *real time*: the
+bare calls paced at 20 ms, without sending, against voicecore's whole process at one stream over
+UDP.""",
     "lateness": """\
 By the engine's own histogram, taken at the send call, within the window.""",
     "memory": """\
