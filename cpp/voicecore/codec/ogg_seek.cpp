@@ -139,8 +139,9 @@ Status OggDemuxer::walk_chain() {
     for (bool more = true; more;) {
         auto link = read_link();
         // A link that is not audio, or is damaged, is passed over; the first one was fine.
-        if (link) links.push_back(std::move(link).value());
-        auto walked = walk_link(link ? links.back().get() : nullptr);
+        Link* walked_link = nullptr;
+        if (link) walked_link = links.emplace_back(std::move(link).value()).get();
+        auto walked = walk_link(walked_link);
         if (!walked) return std::move(walked).error();
         more = walked.value();
     }

@@ -247,11 +247,9 @@ Result<std::unique_ptr<audio::MediaSource>> open_url(const OpenRequest& request,
                          request.start);
 }
 
-Result<std::unique_ptr<audio::MediaSource>> open_blocking(std::shared_ptr<audio::ByteInput> input,
-                                                          std::shared_ptr<Interrupter> stop,
-                                                          const OpenRequest& request,
-                                                          const std::string& name,
-                                                          CancelPtr cancel) {
+Result<std::unique_ptr<audio::MediaSource>> open_blocking(
+    const std::shared_ptr<audio::ByteInput>& input, std::shared_ptr<Interrupter> stop,
+    const OpenRequest& request, const std::string& name, CancelPtr cancel) {
     OpenDemuxer open = [input, name]() -> Result<std::unique_ptr<Demuxer>> {
         return open_demuxer(ByteReader{input}, {.name = name, .base = {}, .playlists = {}});
     };
