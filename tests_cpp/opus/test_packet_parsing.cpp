@@ -21,13 +21,15 @@ void require_agreement(const Bytes& bytes) {
     opus_int16 sizes[48];
     const int theirs = opus_packet_parse(bytes.data(), static_cast<opus_int32>(bytes.size()), &toc,
                                          frames, sizes, nullptr);
-    CAPTURE(bytes);
-    REQUIRE(ours.has_value() == (theirs > 0));
-    if (!ours) return;
-    REQUIRE(ours->frame_count == theirs);
-    REQUIRE(ours->frame_samples == opus_packet_get_samples_per_frame(bytes.data(), 48'000));
-    REQUIRE(ours->stereo == (opus_packet_get_nb_channels(bytes.data()) == 2));
-    REQUIRE(ours->toc == toc);
+    const bool agreed =
+        ours.has_value() == (theirs > 0) &&
+        (!ours ||
+         (ours->frame_count == theirs &&
+          ours->frame_samples == opus_packet_get_samples_per_frame(bytes.data(), 48'000) &&
+          ours->stereo == (opus_packet_get_nb_channels(bytes.data()) == 2) && ours->toc == toc));
+    if (agreed) return;
+    CAPTURE(bytes);  // only now: to print a packet costs more than to parse it
+    REQUIRE(agreed);
 }
 
 }  // namespace
@@ -43,14 +45,15 @@ TEST_CASE("random bytes are packets to us exactly when they are to libopus") {
 }
 
 TEST_CASE("every first two bytes are judged as libopus does") {
-    for (unsigned value = 0; value < 65'536; ++value) {
-        for (const std::size_t size : {1U, 2U, 3U, 10U, 400U, 2'551U, 2'552U}) {
-            Bytes bytes(size, std::uint8_t{7});
+    for (const std::size_t size : {1U, 2U, 3U, 10U, 400U, 2'551U, 2'552U}) {
+        Bytes bytes(size, std::uint8_t{7});
+        for (unsigned value = 0; value < 65'536; ++value) {
             bytes[0] = static_cast<std::uint8_t>(value);
             if (size > 1) bytes[1] = static_cast<std::uint8_t>(value >> 8U);
             require_agreement(bytes);
         }
     }
+    SUCCEED("as libopus judges them");
 }
 
 TEST_CASE("no bytes are no packet") {
