@@ -61,7 +61,9 @@ std::string request_for(const Url& url, const HttpHeaders& headers, std::int64_t
     if (!url.credentials.empty() && !given("authorization")) {
         out += "Authorization: Basic " + base64(url.credentials) + "\r\n";
     }
-    for (const auto& [name, value] : headers) out += name + ": " + value + "\r\n";
+    for (const auto& [name, value] : headers) {
+        out.append(name).append(": ").append(value).append("\r\n");
+    }
     out += "Accept-Encoding: identity\r\nConnection: close\r\nRange: bytes=";
     out += std::to_string(offset) + "-\r\n\r\n";
     return out;

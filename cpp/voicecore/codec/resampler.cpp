@@ -25,11 +25,11 @@ AVChannelLayout plain_layout(const AVChannelLayout& given) noexcept {
 
 // Channels in turn to left and right, at a level where all of them together stay below full scale.
 std::vector<double> alternate(int channels) {
-    std::vector<double> matrix(static_cast<std::size_t>(channels) * kChannels, 0.0);
-    const double level = 1.0 / ((channels + 1) / 2);
-    for (int i = 0; i < channels; ++i) {
-        matrix[static_cast<std::size_t>((i % 2) * channels + i)] = level;
-    }
+    const auto count = static_cast<std::size_t>(channels);
+    std::vector<double> matrix(count * kChannels, 0.0);
+    const int on_the_left = (channels + 1) / 2;
+    const double level = 1.0 / on_the_left;
+    for (std::size_t i = 0; i < count; ++i) matrix[(i % 2) * count + i] = level;
     return matrix;
 }
 

@@ -38,7 +38,7 @@ class FeederPool {
     // Packets in a row for one player while others wait. Of one that has nothing to send, few: the
     // next may have nothing either. Of one with some in stock, a whole refill: finding its memory
     // again costs more than a packet that is only copied.
-    static constexpr int kUrgentBatch = 4;
+    static constexpr int kUrgentBatch = 2;
     static constexpr int kBatch = 8;
 
     struct Job {

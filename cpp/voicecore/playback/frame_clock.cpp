@@ -72,16 +72,19 @@ void FrameClock::admit(TimePoint now) noexcept {
 }
 
 void FrameClock::join_group(Stream& stream, TimePoint now) noexcept {
-    Group* best = nullptr;
+    Group* best = &groups_.front();
+    bool found = false;  // some grid is always due within one phase, so it will be
     for (Group& group : groups_) {
         // Nobody waited on an empty grid: what passed on it is neither late nor skipped.
         if (group.first == nullptr) group.grid.fast_forward(now);
         const bool soon = group.grid.next() < now + kAdmission;
-        const bool better = best == nullptr || group.size < best->size ||
+        const bool better = !found || group.size < best->size ||
                             (group.size == best->size && group.grid.next() < best->grid.next());
-        if (soon && better) best = &group;
+        if (soon && better) {
+            best = &group;
+            found = true;
+        }
     }
-    // Some grid is always due within one phase, so there is always a best one.
     stream.clock_link = best->first;
     best->first = &stream;
     ++best->size;

@@ -17,7 +17,7 @@ RingSink::RingSink(std::unique_ptr<PacketWriter> writer, const Options& options)
 
 RingSink::~RingSink() {
     // For a sink whose player never finished it: what was sent is still written and closed.
-    finish();
+    RingSink::finish();
     if (thread_.joinable()) thread_.join();
 }
 
