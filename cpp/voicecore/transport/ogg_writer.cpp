@@ -123,7 +123,9 @@ HeaderBytes comment_header(const OggOptions& options) {  // section 5.2
     out.text("OpusTags");
     out.counted(options.vendor);
     out.little_endian(static_cast<std::uint32_t>(options.comments.size()), 4);
-    for (const auto& [name, value] : options.comments) out.counted(name + "=" + value);
+    for (const auto& [name, value] : options.comments) {
+        out.counted(std::string{name}.append("=").append(value));
+    }
     return out;
 }
 
