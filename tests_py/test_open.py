@@ -377,6 +377,7 @@ def test_loading_the_codec_does_not_stall_the_loop(music: Path) -> None:
     assert min(worst) < 0.015, worst
 
 
+@pytest.mark.timing
 def test_a_thousand_opens_and_closes_leave_nothing(run: Runner, music: Path) -> None:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4_096
