@@ -67,12 +67,11 @@ def undelivered(times: Rows, late: Rows, t0: int, t1: int) -> int:
     return int(missing + max(0, (backlog + FRAME_NS // 2) // FRAME_NS))
 
 
-def longest_burst(gaps: npt.NDArray[Any]) -> int:
-    """Most packets in a row that are less than 1 ms apart; 1 when every packet stands alone."""
-    close = np.concatenate(([False], gaps < BURST_NS, [False])).astype(np.int8)
-    edges = np.flatnonzero(np.diff(close))
+def longest_run(holds: npt.NDArray[Any]) -> int:
+    """Most neighbours in a row of which it holds."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], holds.astype(np.int8), [0]))))
     runs = edges[1::2] - edges[::2]
-    return int(runs.max()) + 1 if len(runs) else 1
+    return int(runs.max()) if len(runs) else 0
 
 
 def analyse(rows: Rows, t0: int, t1: int, streams: int) -> dict[str, Any]:
@@ -92,7 +91,7 @@ def analyse(rows: Rows, t0: int, t1: int, streams: int) -> dict[str, Any]:
     due = streams * periods
     missing = (streams - len(parts)) * periods
     lost = concealed = 0
-    burst = 1
+    burst, caught_up = 1, 0
     gaps: list[npt.NDArray[Any]] = []
     lateness: list[npt.NDArray[Any]] = []
     for part in parts.values():
@@ -101,7 +100,8 @@ def analyse(rows: Rows, t0: int, t1: int, streams: int) -> dict[str, Any]:
         times = np.sort(arrivals)
         gap = np.diff(times)
         gaps.append(gap)
-        burst = max(burst, longest_burst(gap))
+        # Packets in a row that are less than 1 ms apart; 1 when every packet stands alone.
+        burst = max(burst, longest_run(gap < BURST_NS) + 1)
         steps = np.mod(np.diff(part["sequence"].astype(np.int64)), 1 << 16)
         lost += int((steps[steps < 32768] - 1).sum())
         stamps = np.cumsum(np.mod(np.diff(part["timestamp"].astype(np.int64)), 1 << 32))
@@ -109,6 +109,8 @@ def analyse(rows: Rows, t0: int, t1: int, streams: int) -> dict[str, Any]:
         late = arrivals - media_ns
         late -= late.min()
         lateness.append(late)
+        # Packets in a row whose period was over when they came.
+        caught_up = max(caught_up, longest_run(late >= FRAME_NS))
         holes = int(np.maximum(np.diff(media_ns) // FRAME_NS - 1, 0).sum())
         missing += min(periods, holes + undelivered(times, late, t0, t1))
         # A buffer that waits when it runs dry stretches once for the worst packet so far, and fills
@@ -123,6 +125,7 @@ def analyse(rows: Rows, t0: int, t1: int, streams: int) -> dict[str, Any]:
         "gap_ms": spread(np.concatenate(gaps) if gaps else np.array([])),
         "lateness_ms": spread(np.concatenate(lateness) if lateness else np.array([])),
         "longest_burst": burst,
+        "caught_up": caught_up,
         "lost": lost,
         "silence": len(rows) - len(media),
         "concealed_percent": round(100.0 * concealed / due, 4),

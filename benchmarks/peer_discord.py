@@ -134,6 +134,7 @@ class DiscordStreams:
             process = getattr(source, "_process", None)
             if isinstance(source, discord.player.FFmpegAudio) and process:
                 process.kill()
+                process.wait()
 
 
 async def main() -> None:

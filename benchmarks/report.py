@@ -24,8 +24,9 @@ METHOD = """\
   feeder thread for each core.
 - *delivered*: 20 ms periods of the window that brought a media packet; what a sender lags behind at
   the end counts as not delivered, what it catches up late counts as delivered. *gap*: between
-  packets of one stream. *burst*: most packets of one stream less than 1 ms apart. *concealed*: what
-  a 60 ms jitter buffer must make up. *CPU*: of the sending process with its children, from the
+  packets of one stream. *burst*: most packets of one stream less than 1 ms apart. *made up*: most
+  packets of one stream in a row that came when their period was over. *concealed*: what a 60 ms
+  jitter buffer must make up. *CPU*: of the sending process with its children, from the
   kernel's nanosecond clocks.
 - Runs of the sides are interleaved; where *runs* is more than one the figures are medians.
 """

@@ -28,7 +28,10 @@ def _gaps(row: Row) -> list[str]:
     return [milliseconds(row["gap_ms"][name]) for name in ("p50", "p99", "p99_9", "max")]
 
 
-_DELIVERY_HEAD = ("delivered %", "gap p50", "p99", "p99.9", "max ms", "burst", "concealed %")
+_DELIVERY_HEAD = (
+    *("delivered %", "gap p50", "p99", "p99.9", "max ms"),
+    *("burst", "made up", "concealed %"),
+)
 
 
 def _delivery(row: Row) -> list[str]:
@@ -38,6 +41,7 @@ def _delivery(row: Row) -> list[str]:
         number(row["delivered"], 2),
         *_gaps(row),
         str(round(row["longest_burst"])),
+        str(round(row["caught_up"])),
         number(row["concealed_percent"], 2),
     ]
 

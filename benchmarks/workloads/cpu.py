@@ -21,7 +21,7 @@ BITRATE, COMPLEXITY = 128_000, 5
 
 def run(lab: Lab) -> dict[str, Any]:
     lab.note("CPU of one mp3 stream")
-    window = lab.seconds(6.0)
+    window = lab.seconds(5.0)
     out = lab.media.mp3 + ".ogg"
     free = interleave(
         lab.repeats(5),

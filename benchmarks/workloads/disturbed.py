@@ -27,7 +27,7 @@ def run(lab: Lab) -> dict[str, Any]:
 
 def _measure(lab: Lab, condition: str) -> list[dict[str, Any]]:
     # One stop at least must fit in.
-    window = max(lab.seconds(4.0), 2.0)
+    window = max(lab.seconds(3.5), 2.0)
     play = partial(lab.window, condition=condition, window_s=window)
     pcm = {"work": "pcm", "streams": 10, "file": lab.media.pcm}
     opus = {"work": "opus", "streams": 10, "file": lab.media.opus}
@@ -37,7 +37,7 @@ def _measure(lab: Lab, condition: str) -> list[dict[str, Any]]:
         ("discord.py, PCM", partial(play, DISCORD, **pcm)),
         ("voicecore, passthrough", partial(play, VOICECORE, **opus | {"streams": 100})),
     ]
-    if not lab.quick:
+    if not lab.quick and condition != "loop blocked":
         jobs += [
             ("discord.py, PCM, tuned", partial(play, DISCORD, tuned=True, **pcm)),
             ("discord.py, passthrough, tuned", partial(play, DISCORD, tuned=True, **opus)),
@@ -60,7 +60,9 @@ def _bars(rows: list[dict[str, Any]]) -> list[Bar]:
             beyond = round(row["gap_ms"]["p99"] - idle, 3)
             bars.append(Bar(f"{name}: p99 gap beyond the idle run's", WITHIN_MS, beyond, "ms"))
             bars.append(Bar(f"{name}: skipped ticks", 0, row["counts"]["skipped"], ""))
-        burst = found[side, "stopped"]["longest_burst"]
-        name = f"{work}, {streams} streams, stopped for 300 ms: longest burst"
-        bars.append(Bar(name, BURST, burst, "frames"))
+        # What is made up, and the frame that is due anyway. The next tick's own frame may still
+        # fall within the millisecond that makes a burst.
+        at_once = found[side, "stopped"]["caught_up"] + 1
+        name = f"{work}, {streams} streams, stopped for 300 ms: frames sent at once"
+        bars.append(Bar(name, BURST, at_once, ""))
     return bars

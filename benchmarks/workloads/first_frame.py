@@ -36,7 +36,7 @@ def run(lab: Lab) -> dict[str, Any]:
             if lab.quick and tuned:
                 continue
             # Until the next one, or until the last of all has surely begun.
-            patience = {VOICECORE: (0.15, 0.5), DISCORD: (0.45, 2.5)}[module]
+            patience = {VOICECORE: (0.15, 0.5), DISCORD: (0.4, 2.0)}[module]
             wanted = {
                 "work": work,
                 "tuned": tuned,
@@ -45,7 +45,7 @@ def run(lab: Lab) -> dict[str, Any]:
                 "window_s": patience[0 if script == "first" else 1],
             }
             jobs.append((name, partial(_measure, lab, module, wanted)))
-        for name, found in interleave(lab.repeats(1 if script == "first" else 3), jobs).items():
+        for name, found in interleave(lab.repeats(3 if script == "spaced" else 1), jobs).items():
             rows.append({"side": name, "script": script, "title": title, **found})
     return {"rows": rows, "bars": [bar.record() for bar in _bars(rows)]}
 

@@ -30,7 +30,7 @@ def run(lab: Lab) -> dict[str, Any]:
             hogs=hogs,
         )
 
-    found = interleave(lab.repeats(3), [(name, partial(job, name)) for name in LIMITS_MS])
+    found = interleave(lab.repeats(2), [(name, partial(job, name)) for name in LIMITS_MS])
     rows = [{"side": "voicecore", "condition": name, **row} for name, row in found.items()]
     return {"rows": rows, "bars": [bar.record() for bar in _bars(rows)]}
 

@@ -27,7 +27,7 @@ def run(lab: Lab) -> dict[str, Any]:
     ours = partial(lab.window, VOICECORE, work="mp3", file=lab.media.mp3)
     for size in () if lab.quick else SIZES:
         lab.note(f"{size} mp3 streams, voicecore")
-        rows.append({"side": "voicecore", **ours(streams=size, window_s=lab.seconds(4.0))})
+        rows.append({"side": "voicecore", **ours(streams=size, window_s=lab.seconds(3.5))})
     lab.note(f"{STREAMS} mp3 streams, voicecore")
     job = partial(ours, streams=STREAMS, window_s=lab.seconds(5.0))
     rows.append({"side": "voicecore", **interleave(lab.repeats(3), [("it", job)])["it"]})
@@ -39,7 +39,7 @@ def run(lab: Lab) -> dict[str, Any]:
                 tuned=tuned,
                 streams=size,
                 file=lab.media.mp3,
-                window_s=lab.seconds(4.0),
+                window_s=lab.seconds(3.5),
             )
             rows.append({"side": side, **found})
             if found["delivered"] < DELIVERED:
