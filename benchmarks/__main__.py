@@ -8,10 +8,11 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, media, native, report
+from benchmarks import machine, media, native, report, sysinfo
 from benchmarks.lab import Lab
 from benchmarks.processes import ROOT, BenchmarkError, raise_limits
 from benchmarks.workloads import ALL
@@ -52,7 +53,9 @@ def _measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     for workload in ALL:
         if options.only and workload.NAME not in options.only:
             continue
+        load = _elsewhere()
         found[workload.NAME] = {"title": workload.TITLE, **workload.run(lab)}
+        found[workload.NAME]["elsewhere_percent"] = load()
     return {
         "schema": 1,
         "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
@@ -63,6 +66,20 @@ def _measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "spoiled": lab.spoiled,
         "workloads": found,
     }
+
+
+def _elsewhere() -> Callable[[], float]:
+    """Start to watch; what it returns tells how busy other programs kept the machine since then.
+
+    The kernel counts whole ticks: coarse, but enough to tell an idle machine from a busy one.
+    """
+    began, before, own = time.monotonic(), sysinfo.machine_busy_s(), sysinfo.benchmark_busy_s()
+
+    def percent() -> float:
+        busy = sysinfo.machine_busy_s() - before - (sysinfo.benchmark_busy_s() - own)
+        return round(100 * max(0.0, busy) / (time.monotonic() - began), 1)
+
+    return percent
 
 
 def _out_folder(options: argparse.Namespace) -> Path:

@@ -2,15 +2,16 @@
 // resample to 48 kHz stereo, encode to 20 ms Opus packets. The physical limit that voicecore is
 // held against.
 //
-// bare cpu FILE BITRATE COMPLEXITY PERIOD_US FRAMES  encodes FRAMES packets (0: the whole file),
-// one
-//                                                    every PERIOD_US (0: at once)
-// bare memory-transcode FILE BITRATE COMPLEXITY N    N of it at once, some packets each
-// bare memory-demux FILE N                           N open Opus demuxers, some packets each
-// bare send PORT N SECONDS                           N streams' datagrams, one each 20 ms, in ten
-//                                                    groups 2 ms apart, through connected sockets
-// Prints "frames N cpu_ns N wall_ns N" "rss_before KIB rss_after KIB" or
-// "sent N cpu_ns N".
+// bare cpu FILE BITRATE COMPLEXITY PERIOD_US FRAMES BATCH
+//     encodes FRAMES packets (0: the whole file), one every PERIOD_US (0: at once), BATCH in a row
+// bare memory-transcode FILE BITRATE COMPLEXITY N
+//     N of it at once, some packets each
+// bare memory-demux FILE N
+//     N open Opus demuxers, some packets each
+// bare send PORT N SECONDS
+//     N streams' datagrams, one each 20 ms, in ten groups 2 ms apart, through connected sockets
+//
+// Prints "frames N cpu_ns N wall_ns N", "rss_before KIB rss_after KIB" or "sent N cpu_ns N".
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <libavcodec/avcodec.h>
@@ -149,13 +150,14 @@ static int cpu(char** argv) {
     uint8_t out[1500];
     const long period = atol(argv[5]);
     const long limit = atol(argv[6]);
+    const long batch = atol(argv[7]);
     open_transcoder(&t, argv[2], atoi(argv[3]), atoi(argv[4]));
     const int64_t cpu0 = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     const int64_t began = now_ns(CLOCK_MONOTONIC);
     long frames = 0;
     while ((limit == 0 || frames < limit) && next_packet(&t, out, sizeof out) > 0) {
         ++frames;
-        if (period == 0) continue;
+        if (period == 0 || frames % batch != 0) continue;
         const int64_t due = began + frames * period * 1000;
         const struct timespec at = {.tv_sec = due / 1000000000, .tv_nsec = due % 1000000000};
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
@@ -241,7 +243,7 @@ static int send_only(char** argv) {
 int main(int argc, char** argv) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     av_log_set_level(AV_LOG_ERROR);
-    if (argc == 7 && strcmp(argv[1], "cpu") == 0) return cpu(argv);
+    if (argc == 8 && strcmp(argv[1], "cpu") == 0) return cpu(argv);
     if (argc == 6 && strcmp(argv[1], "memory-transcode") == 0) return memory_transcode(argv);
     if (argc == 4 && strcmp(argv[1], "memory-demux") == 0) return memory_demux(argv);
     if (argc == 5 && strcmp(argv[1], "send") == 0) return send_only(argv);

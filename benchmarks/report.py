@@ -11,6 +11,8 @@ from benchmarks.verdict import sentences
 
 Row = dict[str, Any]
 
+QUIET_PERCENT = 15.0
+
 METHOD = """\
 - One receiver for everything, a process of its own on 127.0.0.1 (`recorder.c`): kernel receive
   timestamps, one socket, streams told apart by SSRC, only headers in the hot path; one datagram in
@@ -47,10 +49,10 @@ includes opening the file, or starting ffmpeg.""",
 PSS.""",
     "cpu": """\
 *as fast as possible*: bare library calls in a loop (`bare.c`), against `voicecore.transcode` into a
-file, and against a player on a manual clock into a null sink, whose clock waits for the feeder at
-every tick: that hand-over is part of virtual time, not of a stream in real time. *real time*: the
-bare calls paced at 20 ms, without sending, against voicecore's whole process at one stream over
-UDP.""",
+file, and against a player on a manual clock into a null sink. *real time*: voicecore's whole
+process at one stream over UDP, its clock thread included, against the bare calls without sending,
+once frame by frame every 20 ms and once in eights every 160 ms, which is how voicecore refills and
+keeps caches warmer: the stricter of the two.""",
     "lateness": """\
 By the engine's own histogram, taken at the send call, within the window.""",
     "memory": """\
@@ -113,6 +115,16 @@ def _machine(results: Row) -> str:
     return "\n".join(lines)
 
 
+def _quiet(results: Row) -> str:
+    """Whether the machine was left alone."""
+    shares = {found["title"]: found["elsewhere_percent"] for found in results["workloads"].values()}
+    listed = "; ".join(f"{title}: {share:.0f} %" for title, share in shares.items())
+    text = "Used by other programs meanwhile, % of one core (by the kernel's tick counts): "
+    if max(shares.values()) > QUIET_PERCENT:
+        text = f"**Not a quiet machine**: other programs ran during this run. {text}"
+    return f"{text}{listed}."
+
+
 def write(results: Row, out: Path) -> None:
     """REPORT.md and figures/ from a run's record."""
     drawn = figures.draw(results, out / "figures")
@@ -143,6 +155,7 @@ def write(results: Row, out: Path) -> None:
     ]
     if results["spoiled"]:
         parts += ["**Spoiled runs**: " + "; ".join(results["spoiled"]) + ".", ""]
+    parts += [_quiet(results), ""]
     for name, found in results["workloads"].items():
         parts += [f"## {found['title']}", ABOUT[name], ""]
         if name in drawn:

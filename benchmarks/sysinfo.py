@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -49,3 +50,18 @@ def children_memory_kib(pids: Iterable[int]) -> dict[str, int]:
             continue
         total = {key: total[key] + one[key] for key in total}
     return total
+
+
+def machine_busy_s() -> float:
+    """CPU seconds that all cores together have been busy since the machine started."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _idle, _wait, irq, softirq = (int(field) for field in fields[:7])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def benchmark_busy_s() -> float:
+    """CPU seconds of this process and of its children and theirs, as far as they have ended."""
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )

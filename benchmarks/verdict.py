@@ -167,5 +167,5 @@ def sentences(results: Row) -> list[str]:
         if not bar["reached"]
     ]
     if missed:
-        out.append("voicecore misses its own bar here: " + "; ".join(missed) + ".")
+        out.append("**voicecore misses these bars**: " + "; ".join(missed) + ".")
     return out

@@ -77,4 +77,5 @@ def _bars(rows: list[dict[str, Any]]) -> list[Bar]:
         bar(f"{PLAYS} within a second: slowest after play", ALL_MS, "spaced", "play", "max"),
         bar(f"{PLAYS} within a second: slowest after open", ALL_MS, "spaced", "open", "max"),
         bar(f"{PLAYS} at once: slowest after play", ALL_MS, "burst", "play", "max"),
+        bar(f"{PLAYS} at once: slowest after open", ALL_MS, "burst", "open", "max"),
     ]
