@@ -71,3 +71,43 @@ TEST_CASE("time that passed before a grid's first stream is neither late nor ski
     REQUIRE(rig.stream.counters().skipped == 0);
     REQUIRE(rig.stream.counters().lateness.snapshot().max < 6ms);
 }
+
+TEST_CASE(
+    "rings with plenty left share one wake-up of the feeders in a period, dry ones do not wait") {
+    ManualClock clock;
+    FeedQueue feed;
+    FrameClock frame_clock{clock, TimePoint{}, feed};
+    RecordingSink sink;
+    RecordingListener events;
+    std::vector<std::unique_ptr<Stream>> streams;
+    const auto play = [&](std::size_t packets) {
+        Stream& stream = *streams.emplace_back(
+            std::make_unique<Stream>(streams.size(), 32, sink, events, TimePoint{}));
+        for (std::uint64_t i = 0; i < packets; ++i) {
+            stream.claim()->packet.index = i;
+            stream.publish(i + 1);
+        }
+        frame_clock.attach(stream);
+    };
+    const auto woken_in_a_period = [&] {
+        int woken = 0;
+        for (int turn = 0; turn < FrameClock::kGroups; ++turn) {
+            clock.set(clock.now() + FrameClock::kPhase);
+            frame_clock.run_due();
+            if (feed.wake.wait_until(TimePoint{})) ++woken;
+        }
+        return woken;
+    };
+    for (int i = 0; i < 10; ++i) play(14);  // one packet above the low water, on several grids
+    const int woken = woken_in_a_period() + woken_in_a_period() + woken_in_a_period();
+    int asked = 0;
+    feed.wanting.take_all([&](Stream&) { ++asked; });
+    REQUIRE(asked == 10);
+    REQUIRE(woken >= 1);
+    REQUIRE(woken <= 2);
+    play(2);
+    play(2);
+    frame_clock.run_due();
+    REQUIRE(woken_in_a_period() >= 1);
+    REQUIRE_FALSE(feed.wanting.empty());
+}

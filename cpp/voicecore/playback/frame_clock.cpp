@@ -44,7 +44,7 @@ void FrameClock::run_due() noexcept {
     for (Group& group : groups_) {
         if (group.first != nullptr) run_group(group, clock_.now());
     }
-    if (std::exchange(feeders_needed_, false)) feed_.wake.signal();
+    wake_feeders();
 }
 
 void FrameClock::admit(TimePoint now) noexcept {
@@ -160,11 +160,26 @@ void FrameClock::retire(Stream& stream) noexcept {
 }
 
 void FrameClock::ask_for_more(Stream& stream) noexcept {
-    if (stream.wants_fill(low_water_)) {
-        if (stream.feed_state() == FeedState::idle) stream.set_feed_state(FeedState::queued);
-        feed_.wanting.push(stream);
+    if (!stream.wants_fill(low_water_)) return;
+    if (stream.feed_state() == FeedState::idle) stream.set_feed_state(FeedState::queued);
+    feed_.wanting.push(stream);
+    if (stream.ahead() >= kMayWait) {
+        refills_wait_ = true;
+    } else {
         feeders_needed_ = true;
     }
+}
+
+// A wake-up costs more than the refill of a stream that is copied. Whoever has plenty in its ring
+// waits for the others: one wake-up in a period, and one more frame gone from those rings.
+void FrameClock::wake_feeders() noexcept {
+    if (!feeders_needed_) {
+        if (!refills_wait_ || clock_.now() < next_refill_) return;
+    }
+    feeders_needed_ = false;
+    refills_wait_ = false;
+    next_refill_ = clock_.now() + kFrameDuration;
+    feed_.wake.signal();
 }
 
 }  // namespace voicecore::playback

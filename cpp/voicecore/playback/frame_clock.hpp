@@ -66,6 +66,7 @@ class FrameClock {
     int run_tick(Group& group, const Stream::Tick& tick) noexcept;
     void retire(Stream& stream) noexcept;
     void ask_for_more(Stream& stream) noexcept;
+    void wake_feeders() noexcept;
 
     const Clock& clock_;
     FeedQueue& feed_;
@@ -75,8 +76,11 @@ class FrameClock {
     std::array<Group, kGroups> groups_;
     std::atomic<int> streams_{0};
     Histogram lateness_;
-    std::uint64_t low_water_ = 13;  // a refill of 8 packets at the usual depth of 20
-    bool feeders_needed_ = false;
+    std::uint64_t low_water_ = 13;                // a refill of 8 packets at the usual depth of 20
+    static constexpr std::uint64_t kMayWait = 8;  // frames: 160 ms, far more than a period
+    bool feeders_needed_ = false;                 // now
+    bool refills_wait_ = false;                   // within a period
+    TimePoint next_refill_;
 };
 
 }  // namespace voicecore::playback
