@@ -28,6 +28,8 @@ enum class Errc {
     cancelled,         // the caller gave up
     closed,            // the object was closed before
     already_playing,   // a source that already belongs to a player
+    database,          // SQLite failed; `native` is its extended result code
+    stale,             // a claim or lease that is no longer the live one; `native` says why
     no_memory,
     unavailable,  // this machine cannot do it (AES without AES-NI, ...)
     internal,     // a bug of ours
@@ -67,6 +69,10 @@ enum class Errc {
             return "closed";
         case Errc::already_playing:
             return "already_playing";
+        case Errc::database:
+            return "database";
+        case Errc::stale:
+            return "stale";
         case Errc::no_memory:
             return "no_memory";
         case Errc::unavailable:

@@ -1,0 +1,63 @@
+// ClaimPass: one look at the line, within one transaction.
+#pragma once
+
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "voicecore/command/store.hpp"
+
+namespace voicecore::command {
+
+// What a claim does, in order: gives bare rows their keys; drops what intents have made pointless;
+// walks the line in the order of ids, noting expired commands and the heads of the keys' lines;
+// when that stretch is all blocked, walks along the keys instead; takes the heads, urgent ones
+// first.
+class ClaimPass {
+  public:
+    ClaimPass(Store& store, const ClaimRequest& request) noexcept
+        : store_{store}, database_{store.database_}, request_{request} {}
+
+    [[nodiscard]] Result<ClaimResult> run();
+
+  private:
+    struct Survey {
+        bool bare = false;
+        bool steering = false;
+        bool urgent = false;
+    };
+    struct End {
+        std::int64_t id;
+        const char* state;
+        std::string error;
+    };
+
+    [[nodiscard]] Result<Survey> survey();
+    [[nodiscard]] Status resolve_keys();
+    [[nodiscard]] Status reduce_intents();
+    [[nodiscard]] Status drop_older_than_start();
+    [[nodiscard]] Status reduce_line(const std::string& key);
+    [[nodiscard]] Status find_barrier();
+    [[nodiscard]] Status walk_line(bool urgent);
+    [[nodiscard]] Status walk_keys();
+    // Heads of one key, or of the stretch that the statement gives.
+    [[nodiscard]] Result<int> consider_rows(Statement& rows, bool stop_when_enough);
+    void consider(const Statement& row);
+    [[nodiscard]] bool enough() const noexcept {
+        return heads_.size() >= static_cast<std::size_t>(request_.limit);
+    }
+    [[nodiscard]] Status end_noted();
+    [[nodiscard]] Status take_heads();
+
+    Store& store_;
+    Database& database_;
+    const ClaimRequest& request_;
+    ClaimResult result_;
+    std::int64_t barrier_ = 0;                 // the first command to every key; 0: none
+    std::unordered_set<std::string> blocked_;  // keys whose head has been met
+    std::vector<Command> heads_;
+    std::vector<End> ends_;
+    bool changed_ = false;
+};
+
+}  // namespace voicecore::command

@@ -1,0 +1,115 @@
+#include "voicecore/command/doorbell.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+
+namespace voicecore::command {
+namespace {
+
+// An open folder: sun_path holds 107 characters, so that a longer path is named through the
+// folder's descriptor.
+class Folder {
+  public:
+    explicit Folder(const std::string& path) noexcept
+        : fd_{::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)} {}
+    Folder(const Folder&) = delete;
+    Folder& operator=(const Folder&) = delete;
+    ~Folder() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    [[nodiscard]] int fd() const noexcept { return fd_; }
+
+  private:
+    int fd_;
+};
+
+bool fill(sockaddr_un& address, const std::string& path) noexcept {
+    address = {};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) return false;
+    std::memcpy(static_cast<char*>(address.sun_path), path.data(), path.size());
+    return true;
+}
+
+// Calls use(socket, address) with an address that fits, whatever the length of the path.
+template <class Use>
+bool with_address(const std::string& path, Use&& use) noexcept {
+    sockaddr_un address{};
+    if (fill(address, path)) return use(address);
+    const auto slash = path.rfind('/');
+    if (slash == std::string::npos) return false;
+    try {
+        const Folder folder{path.substr(0, slash)};
+        if (folder.fd() < 0) return false;
+        const std::string by_folder =
+            "/proc/self/fd/" + std::to_string(folder.fd()) + path.substr(slash);
+        return fill(address, by_folder) && use(address);
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+}
+
+int make_socket() noexcept {
+    return ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Doorbell>> Doorbell::hang(const std::string& queue_path) {
+    static std::atomic<unsigned> count{0};
+    std::array<char, PATH_MAX> absolute{};
+    if (::realpath(queue_path.c_str(), absolute.data()) == nullptr) {
+        return Error{Errc::io, errno, queue_path + ": " + std::strerror(errno)};
+    }
+    const std::string path = std::string{absolute.data()} + "-bell-" + std::to_string(::getpid()) +
+                             "-" + std::to_string(count.fetch_add(1) + 1);
+    std::unique_ptr<Doorbell> bell{new Doorbell{make_socket(), path}};  // NOLINT: private
+    ::unlink(path.c_str());  // of a process with our number that was killed
+    const bool bound = bell->fd_ >= 0 && with_address(path, [&](const sockaddr_un& address) {
+                           return ::bind(bell->fd_, reinterpret_cast<const sockaddr*>(&address),
+                                         sizeof address) == 0;
+                       });
+    if (!bound) {
+        return Error{Errc::io, errno,
+                     "cannot listen for commands at " + path + ": " + std::strerror(errno)};
+    }
+    // Whoever may write the queue file may ring: the folder's own permissions say who that is.
+    ::chmod(path.c_str(), 0666);
+    return bell;
+}
+
+Doorbell::~Doorbell() {
+    if (fd_ < 0) return;
+    ::close(fd_);
+    ::unlink(path_.c_str());
+}
+
+bool Doorbell::answer() noexcept {
+    std::array<char, 16> nothing{};
+    bool rang = false;
+    while (::recv(fd_, nothing.data(), nothing.size(), MSG_DONTWAIT) >= 0) rang = true;
+    return rang;
+}
+
+bool ring(const std::string& bell) noexcept {
+    const int fd = make_socket();
+    if (fd < 0) return false;
+    const bool sent = with_address(bell, [&](const sockaddr_un& address) {
+        return ::sendto(fd, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL,
+                        reinterpret_cast<const sockaddr*>(&address), sizeof address) == 1;
+    });
+    ::close(fd);
+    return sent;
+}
+
+}  // namespace voicecore::command

@@ -1,0 +1,139 @@
+#include "voicecore/command/file_guard.hpp"
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <utility>
+
+namespace voicecore::command {
+namespace {
+
+struct Remote {
+    long magic;
+    const char* name;
+};
+constexpr std::array<Remote, 9> kRemote{{{0x6969, "NFS"},
+                                         {0x517B, "SMB"},
+                                         {static_cast<long>(0xFF534D42), "CIFS"},
+                                         {static_cast<long>(0xFE534D42), "SMB2"},
+                                         {0x5346414F, "AFS"},
+                                         {0x01021997, "9p"},
+                                         {0x00C36400, "Ceph"},
+                                         {0x0BD00BD0, "Lustre"},
+                                         {0x73757245, "Coda"}}};
+
+std::string folder_of(const std::string& path) {
+    const auto slash = path.rfind('/');
+    if (slash == std::string::npos) return ".";
+    return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// A line of /proc/locks: "7: POSIX  ADVISORY  READ  1234 fe:00:131093 1073741826 1073742335".
+bool own_lock_on(std::uint64_t device, std::uint64_t inode) {
+    std::array<char, 64> place{};
+    std::snprintf(place.data(), place.size(), "%02x:%02x:%llu", ::major(device), ::minor(device),
+                  static_cast<unsigned long long>(inode));
+    const std::string pid = std::to_string(::getpid());
+    std::ifstream locks{"/proc/locks"};
+    for (std::string line; std::getline(locks, line);) {
+        std::istringstream words{line};
+        std::string number;
+        std::string kind;
+        std::string mode;
+        std::string access;
+        std::string holder;
+        std::string where;
+        words >> number >> kind >> mode >> access >> holder >> where;
+        if (holder == pid && where == place.data()) return true;
+    }
+    return false;
+}
+
+// Do we hold a descriptor of a file that has been deleted from there?
+bool holds_deleted(const std::string& path) {
+    struct Close {
+        void operator()(DIR* folder) const noexcept { ::closedir(folder); }
+    };
+    const std::unique_ptr<DIR, Close> folder{::opendir("/proc/self/fd")};
+    if (folder == nullptr) return false;
+    const std::string gone = path + " (deleted)";
+    std::array<char, PATH_MAX> target{};
+    while (const dirent* entry = ::readdir(folder.get())) {
+        const auto size =
+            ::readlinkat(::dirfd(folder.get()), static_cast<const char*>(entry->d_name),
+                         target.data(), target.size());
+        if (size > 0 && gone == std::string_view{target.data(), static_cast<std::size_t>(size)}) {
+            return true;
+        }
+    }
+    return false;
+}
+
+Error lost(const std::string& path, const std::string& why) {
+    return Error{Errc::database, 0,
+                 "the queue file " + path + " is no longer safe to use: " + why +
+                     ". Nothing more is written through this connection; close it and open the "
+                     "file again"};
+}
+
+}  // namespace
+
+Status check_file_system(const std::string& path) {
+    struct statfs facts {};
+    const std::string folder = folder_of(path);
+    if (::statfs(folder.c_str(), &facts) != 0) {
+        const int error = errno;
+        return Error{error == ENOENT ? Errc::not_found : Errc::io, error,
+                     "the folder of the queue file, " + folder + ": " + std::strerror(error)};
+    }
+    for (const Remote& remote : kRemote) {
+        if (facts.f_type == remote.magic) {
+            return Error{Errc::unsupported, 0,
+                         path + " lies on a network file system (" + remote.name +
+                             "): SQLite's WAL needs memory shared between processes. Expected a "
+                             "local file system"};
+        }
+    }
+    return Done{};
+}
+
+Result<FileGuard> FileGuard::watch(std::string path) {
+    std::array<char, PATH_MAX> absolute{};
+    struct stat facts {};
+    if (::realpath(path.c_str(), absolute.data()) == nullptr ||
+        ::stat(absolute.data(), &facts) != 0) {
+        return Error{Errc::io, errno, path + ": " + std::strerror(errno)};
+    }
+    const bool sees = own_lock_on(facts.st_dev, facts.st_ino);
+    return FileGuard{absolute.data(), facts.st_dev, facts.st_ino, sees};
+}
+
+Status FileGuard::check() const {
+    struct stat facts {};
+    if (::stat(path_.c_str(), &facts) != 0) {
+        return lost(path_, errno == ENOENT ? "it was deleted" : std::strerror(errno));
+    }
+    if (facts.st_dev != device_ || facts.st_ino != inode_) {
+        return lost(path_, "another file has been put in its place");
+    }
+    if (holds_deleted(path_ + "-wal")) return lost(path_, "its write-ahead log was deleted");
+    if (sees_locks_ && !own_lock_on(device_, inode_)) {
+        return lost(path_,
+                    "this process no longer holds its locks on it (a second copy of SQLite, or a "
+                    "plain open() and close() of the file in this process, drops them)");
+    }
+    return Done{};
+}
+
+}  // namespace voicecore::command

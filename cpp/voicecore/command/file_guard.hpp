@@ -1,0 +1,37 @@
+// FileGuard: is the file that we have open still the one in its place, with our locks on it?
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "voicecore/base/result.hpp"
+
+namespace voicecore::command {
+
+// Refuses file systems on which WAL cannot work: it needs memory shared between the processes.
+[[nodiscard]] Status check_file_system(const std::string& path);
+
+// Never opens the file, its -wal or its -shm: closing any descriptor of a file drops every POSIX
+// lock of the process on it. Not thread-safe.
+class FileGuard {
+  public:
+    // Right after a connection was opened and has read something.
+    [[nodiscard]] static Result<FileGuard> watch(std::string path);
+
+    // Errc::database, and why: another file lies there now, the locks are gone (a second copy of
+    // SQLite in this process has touched the file), or the WAL was deleted.
+    [[nodiscard]] Status check() const;
+    // False: the system does not show our locks, so that only the other two are checked.
+    [[nodiscard]] bool sees_locks() const noexcept { return sees_locks_; }
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+  private:
+    FileGuard(std::string path, std::uint64_t device, std::uint64_t inode, bool sees_locks)
+        : path_{std::move(path)}, device_{device}, inode_{inode}, sees_locks_{sees_locks} {}
+    std::string path_;  // absolute
+    std::uint64_t device_;
+    std::uint64_t inode_;
+    bool sees_locks_;
+};
+
+}  // namespace voicecore::command

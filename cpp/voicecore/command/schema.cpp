@@ -1,0 +1,153 @@
+#include "voicecore/command/schema.hpp"
+
+#include <array>
+#include <string>
+
+namespace voicecore::command {
+namespace {
+
+// Every column but the first two has a default that any SQLite since 3.35 accepts, so that an
+// INSERT typed by hand is a complete command. Times are milliseconds since 1970 UTC. In
+// `expires_at` NULL means the verb's default and 0 never.
+constexpr const char* kCommandColumns = R"sql(
+    command TEXT NOT NULL,
+    entry_id INTEGER,
+    key TEXT,
+    args TEXT NOT NULL DEFAULT '{}',
+    requested_by TEXT,
+    created_at INTEGER NOT NULL DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)),
+    dedup_key TEXT,
+    priority INTEGER NOT NULL DEFAULT 0,
+    not_before INTEGER,
+    expires_at INTEGER,
+    overtakes INTEGER NOT NULL DEFAULT 0,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    max_attempts INTEGER NOT NULL DEFAULT 1,
+    lease_until INTEGER,
+    owner TEXT,
+    claimed_at INTEGER,
+    result TEXT,
+    error TEXT,
+)sql";
+
+constexpr std::array kTables{
+    // The unique index is what makes a second claim of a key impossible, whoever tries.
+    "CREATE UNIQUE INDEX bot_commands_one_claim ON bot_commands(key)"
+    " WHERE state = 'claimed' AND overtakes = 0",
+    "CREATE INDEX bot_commands_line ON bot_commands(key, id)",
+    "CREATE INDEX bot_commands_bare ON bot_commands(id) WHERE key IS NULL",
+    "CREATE UNIQUE INDEX bot_commands_dedup ON bot_commands(dedup_key) WHERE dedup_key IS NOT NULL",
+    "CREATE INDEX bot_commands_steering ON bot_commands(id)"
+    " WHERE command IN ('pause', 'resume', 'stop', 'seek', 'volume', 'next')",
+    "CREATE INDEX bot_commands_urgent ON bot_commands(priority) WHERE priority <> 0",
+    "CREATE INDEX bot_commands_delayed ON bot_commands(not_before) WHERE not_before IS NOT NULL",
+    "CREATE INDEX bot_command_history_finished ON bot_command_history(finished_at)",
+    // `attempt` only grows: it fences off whoever held the key before. The row stays when the
+    // session ends.
+    "CREATE TABLE bot_sessions (key TEXT PRIMARY KEY, attempt INTEGER NOT NULL, entry_id INTEGER,"
+    " command_id INTEGER, owner TEXT, lease_until INTEGER, started_at INTEGER, ended_at INTEGER,"
+    " outcome TEXT, state TEXT, position INTEGER)",
+    "CREATE TABLE bot_workers (owner TEXT PRIMARY KEY, pid INTEGER NOT NULL, role TEXT NOT NULL,"
+    " bell TEXT, sqlite_version TEXT NOT NULL, started_at INTEGER NOT NULL, seen_at INTEGER NOT "
+    "NULL)",
+    "CREATE TABLE schedule_entries (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL,"
+    " key TEXT, rule TEXT NOT NULL, zone TEXT NOT NULL, remind_minutes INTEGER NOT NULL DEFAULT 0,"
+    " voice_channel_id INTEGER, text_channel_id INTEGER, files TEXT NOT NULL DEFAULT '[]',"
+    " enabled INTEGER NOT NULL DEFAULT 1, policy TEXT NOT NULL DEFAULT '{}',"
+    " generation INTEGER NOT NULL DEFAULT 1, created_at INTEGER, updated_at INTEGER)",
+    "CREATE TABLE schedule_occurrences (entry_id INTEGER NOT NULL, slot TEXT NOT NULL,"
+    " due_at INTEGER NOT NULL, state TEXT NOT NULL, reminded_at INTEGER, fired_at INTEGER,"
+    " owner TEXT, PRIMARY KEY (entry_id, slot)) WITHOUT ROWID",
+    "CREATE TABLE voicecore_schema (version INTEGER NOT NULL)",
+    "INSERT INTO voicecore_schema(version) VALUES (1)",
+};
+
+Result<bool> exists(Database& database, std::string_view table) {
+    auto found = database.single("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '" +
+                                 std::string{table} + "'");
+    if (!found) return std::move(found).error();
+    return found.value().has_value();
+}
+
+Status create(Database& database) {
+    auto lesson = exists(database, "bot_commands");
+    if (!lesson) return std::move(lesson).error();
+    if (lesson.value()) {
+        if (auto ok = database.run("ALTER TABLE bot_commands RENAME TO bot_commands_before"); !ok) {
+            return ok;
+        }
+    }
+    const std::string columns{kCommandColumns};
+    const std::string commands =
+        "CREATE TABLE bot_commands (id INTEGER PRIMARY KEY AUTOINCREMENT," + columns +
+        "state TEXT NOT NULL DEFAULT 'ready')";
+    const std::string history = "CREATE TABLE bot_command_history (id INTEGER PRIMARY KEY," +
+                                columns + "state TEXT NOT NULL, finished_at INTEGER NOT NULL)";
+    if (auto ok = database.run(commands.c_str()); !ok) return ok;
+    if (auto ok = database.run(history.c_str()); !ok) return ok;
+    for (const char* sql : kTables) {
+        if (auto ok = database.run(sql); !ok) return ok;
+    }
+    if (!lesson.value()) return Done{};
+    if (auto ok =
+            database.run("INSERT INTO bot_commands(id, command, entry_id)"
+                         " SELECT id, command, entry_id FROM bot_commands_before ORDER BY id");
+        !ok) {
+        return ok;
+    }
+    return database.run("DROP TABLE bot_commands_before");
+}
+
+// Only in a file that nobody else has marked as theirs.
+Status mark(Database& database) {
+    auto id = database.single("PRAGMA application_id");
+    auto version = database.single("PRAGMA user_version");
+    if (!id) return std::move(id).error();
+    if (!version) return std::move(version).error();
+    const Value zero{std::int64_t{0}};
+    if (id.value() != zero || version.value() != zero) return Done{};
+    const std::string sql = "PRAGMA application_id = " + std::to_string(kApplicationId) +
+                            "; PRAGMA user_version = " + std::to_string(kSchemaVersion);
+    return database.run(sql.c_str());
+}
+
+Result<std::int64_t> version_of(Database& database) {
+    auto known = exists(database, "voicecore_schema");
+    if (!known) return std::move(known).error();
+    if (!known.value()) return std::int64_t{0};
+    auto version = database.single("SELECT version FROM voicecore_schema");
+    if (!version) return std::move(version).error();
+    if (!version.value()) return std::int64_t{0};
+    const auto* number = std::get_if<std::int64_t>(&*version.value());
+    return number == nullptr ? std::int64_t{0} : *number;
+}
+
+Status refuse_newer(std::int64_t version) {
+    if (version <= kSchemaVersion) return Done{};
+    return Error{Errc::unsupported, static_cast<int>(version),
+                 "the queue file has schema version " + std::to_string(version) +
+                     "; this voicecore knows versions up to " + std::to_string(kSchemaVersion) +
+                     ": update voicecore in this process"};
+}
+
+}  // namespace
+
+Status migrate(Database& database) {
+    auto version = version_of(database);
+    if (!version) return std::move(version).error();
+    if (auto ok = refuse_newer(version.value()); !ok) return ok;
+    if (version.value() == kSchemaVersion) return Done{};
+    auto transaction = Transaction::begin(database);
+    if (!transaction) return std::move(transaction).error();
+    // Another process may have been faster.
+    version = version_of(database);
+    if (!version) return std::move(version).error();
+    if (auto ok = refuse_newer(version.value()); !ok) return ok;
+    if (version.value() < 1) {
+        if (auto ok = create(database); !ok) return ok;
+        if (auto ok = mark(database); !ok) return ok;
+    }
+    return transaction->commit();
+}
+
+}  // namespace voicecore::command

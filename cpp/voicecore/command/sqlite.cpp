@@ -1,0 +1,184 @@
+#include "voicecore/command/sqlite.hpp"
+
+#include <utility>
+
+namespace voicecore::command {
+
+Error sqlite_error(sqlite3* connection, std::string_view doing) {
+    const int code = connection == nullptr ? SQLITE_NOMEM : sqlite3_extended_errcode(connection);
+    const char* text = connection == nullptr ? "out of memory" : sqlite3_errmsg(connection);
+    std::string message{doing.substr(0, 200)};
+    message += ": ";
+    message += text;
+    return Error{Errc::database, code, std::move(message)};
+}
+
+void Statement::bind(int at, std::int64_t value) noexcept {
+    sqlite3_bind_int64(statement_.get(), at, value);
+}
+void Statement::bind(int at, double value) noexcept {
+    sqlite3_bind_double(statement_.get(), at, value);
+}
+void Statement::bind(int at, std::string_view text) noexcept {
+    sqlite3_bind_text64(statement_.get(), at, text.data() == nullptr ? "" : text.data(),
+                        text.size(), SQLITE_TRANSIENT,
+                        SQLITE_UTF8);  // NOLINT: the macro is a C cast
+}
+void Statement::bind(int at, std::nullptr_t) noexcept {
+    sqlite3_bind_null(statement_.get(), at);
+}
+void Statement::bind_value(int at, const Value& value) noexcept {
+    if (const auto* integer = std::get_if<std::int64_t>(&value)) {
+        bind(at, *integer);
+    } else if (const auto* real = std::get_if<double>(&value)) {
+        bind(at, *real);
+    } else if (const auto* text = std::get_if<std::string>(&value)) {
+        bind(at, std::string_view{*text});
+    } else if (const auto* blob = std::get_if<Blob>(&value)) {
+        sqlite3_bind_blob64(statement_.get(), at,
+                            blob->empty() ? "" : static_cast<const void*>(blob->data()),
+                            blob->size(), SQLITE_TRANSIENT);  // NOLINT: the macro is a C cast
+    } else {
+        bind(at, nullptr);
+    }
+}
+
+Result<bool> Statement::step() {
+    if (*hook_) (*hook_)(sqlite3_sql(statement_.get()));
+    const int code = sqlite3_step(statement_.get());
+    if (code == SQLITE_ROW) return true;
+    if (code == SQLITE_DONE) return false;
+    Error error = sqlite_error(sqlite3_db_handle(statement_.get()), sqlite3_sql(statement_.get()));
+    reset();
+    return error;
+}
+
+void Statement::reset() noexcept {
+    sqlite3_reset(statement_.get());
+    sqlite3_clear_bindings(statement_.get());
+}
+
+bool Statement::is_null(int column) const noexcept {
+    return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
+std::int64_t Statement::integer(int column) const noexcept {
+    return sqlite3_column_int64(statement_.get(), column);
+}
+std::string_view Statement::view(int column) const noexcept {
+    const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_.get(), column));
+    if (text == nullptr) return {};
+    return {text, static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
+}
+std::string Statement::text(int column) const {
+    return std::string{view(column)};
+}
+std::optional<std::int64_t> Statement::maybe_integer(int column) const noexcept {
+    if (is_null(column)) return std::nullopt;
+    return integer(column);
+}
+std::optional<std::string> Statement::maybe_text(int column) const {
+    if (is_null(column)) return std::nullopt;
+    return text(column);
+}
+Value Statement::value(int column) const {
+    switch (sqlite3_column_type(statement_.get(), column)) {
+        case SQLITE_INTEGER:
+            return integer(column);
+        case SQLITE_FLOAT:
+            return sqlite3_column_double(statement_.get(), column);
+        case SQLITE_TEXT:
+            return text(column);
+        case SQLITE_BLOB: {
+            const auto* data =
+                static_cast<const std::uint8_t*>(sqlite3_column_blob(statement_.get(), column));
+            const auto size =
+                static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column));
+            return data == nullptr ? Blob{} : Blob(data, data + size);
+        }
+        default:
+            return std::monostate{};
+    }
+}
+
+Database::Database(sqlite3* connection, StepHook hook)
+    : hook_{std::make_unique<StepHook>(std::move(hook))}, connection_{connection} {}
+
+Result<Database> Database::open(const std::string& path, int busy_timeout_ms, StepHook hook) {
+    sqlite3* raw = nullptr;
+    // One thread at a time uses a connection; its owner sees to that.
+    const int code =
+        sqlite3_open_v2(path.c_str(), &raw,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+    Database database{raw, std::move(hook)};
+    if (code != SQLITE_OK) return sqlite_error(raw, "opening " + path);
+    sqlite3_extended_result_codes(raw, 1);
+    sqlite3_busy_timeout(raw, busy_timeout_ms);
+    return database;
+}
+
+Status Database::run(const char* sql) {
+    if (*hook_) (*hook_)(sql);
+    if (sqlite3_exec(connection_.get(), sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
+        return sqlite_error(connection_.get(), sql);
+    }
+    return Done{};
+}
+
+Result<Statement> Database::prepare(std::string_view sql) {
+    sqlite3_stmt* raw = nullptr;
+    const char* rest = nullptr;
+    const int code = sqlite3_prepare_v3(connection_.get(), sql.data(), static_cast<int>(sql.size()),
+                                        SQLITE_PREPARE_PERSISTENT, &raw, &rest);
+    Statement statement{raw, hook_.get()};
+    if (code != SQLITE_OK) return sqlite_error(connection_.get(), sql);
+    if (raw == nullptr) {
+        return Error{Errc::invalid_argument, 0, "an empty SQL text: expected one statement"};
+    }
+    const std::string_view tail{rest, static_cast<std::size_t>(sql.data() + sql.size() - rest)};
+    if (tail.find_first_not_of(" \t\r\n;") != std::string_view::npos) {
+        return Error{Errc::invalid_argument, 0,
+                     "more than one SQL statement in one text: expected one"};
+    }
+    return statement;
+}
+
+Result<Statement*> Database::cached(const char* sql) {
+    const auto found = cache_.find(sql);
+    if (found != cache_.end()) return &found->second;
+    auto prepared = prepare(sql);
+    if (!prepared) return std::move(prepared).error();
+    return &cache_.emplace(sql, std::move(prepared).value()).first->second;
+}
+
+Result<std::optional<Value>> Database::single(std::string_view sql) {
+    auto statement = prepare(sql);
+    if (!statement) return std::move(statement).error();
+    auto row = statement->step();
+    if (!row) return std::move(row).error();
+    if (!row.value()) return std::optional<Value>{};
+    return std::optional<Value>{statement->value(0)};
+}
+
+Result<Transaction> Transaction::begin(Database& database) {
+    if (auto begun = database.run("BEGIN IMMEDIATE"); !begun) return std::move(begun).error();
+    return Transaction{database};
+}
+
+Transaction::~Transaction() {
+    if (database_ != nullptr && database_->in_transaction()) {
+        [[maybe_unused]] const auto rolled = database_->run("ROLLBACK");
+    }
+}
+
+Status Transaction::commit() {
+    Database& database = *std::exchange(database_, nullptr);
+    if (auto done = database.run("COMMIT"); !done) {
+        if (database.in_transaction()) {
+            [[maybe_unused]] const auto rolled = database.run("ROLLBACK");
+        }
+        return done;
+    }
+    return Done{};
+}
+
+}  // namespace voicecore::command

@@ -1,0 +1,392 @@
+#include "voicecore/command/tick_scheduler.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <utility>
+
+#include "voicecore/base/thread.hpp"
+#include "voicecore/command/steering.hpp"
+
+namespace voicecore::command {
+namespace {
+
+constexpr int kBatch = 32;        // commands in one claim
+constexpr int kBatchesATurn = 8;  // then ticks and leases have their turn
+
+}  // namespace
+
+std::string_view to_string(Rung rung) noexcept {
+    switch (rung) {
+        case Rung::doorbell:
+            return "doorbell";
+        case Rung::data_version:
+            return "data_version";
+        case Rung::tick:
+            return "tick";
+        case Rung::local:
+            return "local";
+    }
+    return "local";
+}
+
+Result<std::unique_ptr<TickScheduler>> TickScheduler::create(std::unique_ptr<Store> store,
+                                                             std::unique_ptr<Store> watched,
+                                                             SchedulerListener& listener,
+                                                             const SchedulerOptions& options,
+                                                             WallClock wall, const Clock* manual) {
+    std::unique_ptr<TickScheduler> scheduler{
+        // NOLINT: the constructor is private
+        new TickScheduler{std::move(store), std::move(watched), listener, options, std::move(wall),
+                          manual}};
+    scheduler->wake_fd_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (scheduler->wake_fd_ < 0) return Error{Errc::io, errno, "cannot create an eventfd"};
+    if (options.rings && manual == nullptr) {
+        auto bell = Doorbell::hang(scheduler->store_->options().path);
+        if (!bell) return std::move(bell).error();
+        scheduler->bell_ = std::move(bell).value();
+    }
+    std::optional<std::string> path;
+    if (scheduler->bell_ != nullptr) path = scheduler->bell_->path();
+    if (auto ok = scheduler->store_->announce(::getpid(), path, scheduler->wall_()); !ok) {
+        return std::move(ok).error();
+    }
+    return scheduler;
+}
+
+TickScheduler::TickScheduler(std::unique_ptr<Store> store, std::unique_ptr<Store> watched,
+                             SchedulerListener& listener, const SchedulerOptions& options,
+                             WallClock wall, const Clock* manual)
+    : store_{std::move(store)},
+      watched_{std::move(watched)},
+      listener_{listener},
+      options_{options},
+      wall_{std::move(wall)},
+      manual_{manual},
+      period_{options.period} {
+    const TimePoint begin = now();
+    next_tick_ = begin;
+    next_poll_ = begin;
+    next_renewal_ = begin + std::chrono::milliseconds{options.lease / 3};
+}
+
+TickScheduler::~TickScheduler() {
+    stop();
+    if (wake_fd_ >= 0) ::close(wake_fd_);
+}
+
+TimePoint TickScheduler::now() const noexcept {
+    return manual_ != nullptr ? manual_->now() : steady_.now();
+}
+
+Status TickScheduler::start() {
+    if (manual_ != nullptr || thread_.joinable()) return Done{};
+    try {
+        thread_ = std::thread{[this] { run(); }};
+    } catch (const std::system_error& failure) {
+        return Error{Errc::io, failure.code().value(), "cannot start the scheduler's thread"};
+    }
+    return Done{};
+}
+
+void TickScheduler::stop() noexcept {
+    stopping_.store(true, std::memory_order_release);
+    nudge();
+    if (!thread_.joinable()) return;
+    thread_.join();
+    // No one rings here any more, and what the log holds moves into the file.
+    if (auto ok = store_->retire_worker(); !ok) report_trouble(ok.error());
+    if (auto ok = store_->checkpoint(true); !ok) report_trouble(ok.error());
+}
+
+void TickScheduler::nudge() noexcept {
+    nudged_.store(true, std::memory_order_release);
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(wake_fd_, &one, sizeof one);
+}
+
+std::vector<Command> TickScheduler::take() {
+    const std::lock_guard lock{mutex_};
+    return std::exchange(handed_, {});
+}
+
+void TickScheduler::forget(std::int64_t id) {
+    bool room = false;
+    {
+        const std::lock_guard lock{mutex_};
+        open_.erase(id);
+        room = more_;
+    }
+    // The key's next command may start, and there is room for it.
+    if (room || options_.claims) nudge();
+}
+
+void TickScheduler::attach(const std::string& key, std::int64_t attempt,
+                           std::shared_ptr<SessionControl> control) {
+    const std::lock_guard lock{mutex_};
+    sessions_[key] = Session{attempt, std::move(control), false};
+}
+
+void TickScheduler::detach(const std::string& key, std::int64_t attempt) {
+    std::shared_ptr<SessionControl> last;  // dies outside of the lock
+    const std::lock_guard lock{mutex_};
+    const auto found = sessions_.find(key);
+    if (found == sessions_.end() || found->second.attempt != attempt) return;
+    last = std::move(found->second.control);
+    sessions_.erase(found);
+}
+
+void TickScheduler::set_period(Nanoseconds period) {
+    {
+        const std::lock_guard lock{mutex_};
+        next_tick_ += period - period_;
+        period_ = period;
+    }
+    nudge();
+}
+
+SchedulerReport TickScheduler::report() const {
+    const std::lock_guard lock{mutex_};
+    SchedulerReport out = report_;
+    out.lateness = lateness_.snapshot();
+    return out;
+}
+
+std::optional<Error> TickScheduler::trouble() {
+    const std::lock_guard lock{mutex_};
+    return std::exchange(trouble_, std::nullopt);
+}
+
+TimePoint TickScheduler::next_deadline() const {
+    const std::lock_guard lock{mutex_};
+    TimePoint next = std::min({next_tick_, next_poll_, next_renewal_});
+    if (next_due_) {
+        const Millis wait = std::max<Millis>(0, *next_due_ - wall_());
+        next = std::min(next, now() + std::chrono::milliseconds{wait});
+    }
+    return next;
+}
+
+void TickScheduler::run() noexcept {
+    enter_native_thread("vc-sched");
+    tighten_timer_slack();
+    while (!stopping_.load(std::memory_order_acquire)) {
+        const bool rang = bell_ != nullptr && bell_->answer();
+        turn(rang);
+        if (!more_) sleep_until_something();
+    }
+}
+
+void TickScheduler::sleep_until_something() noexcept {
+    const Nanoseconds wait = std::max(Nanoseconds{0}, next_deadline() - now());
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(wait);
+    const timespec limit{.tv_sec = static_cast<time_t>(seconds.count()),
+                         .tv_nsec = static_cast<long>((wait - seconds).count())};
+    std::array<pollfd, 2> watched{
+        {{.fd = wake_fd_, .events = POLLIN, .revents = 0},
+         {.fd = bell_ != nullptr ? bell_->fd() : -1, .events = POLLIN, .revents = 0}}};
+    ::ppoll(watched.data(), watched.size(), &limit, nullptr);
+    if ((watched[0].revents & POLLIN) != 0) {
+        std::uint64_t count = 0;
+        [[maybe_unused]] const auto read = ::read(wake_fd_, &count, sizeof count);
+    }
+}
+
+void TickScheduler::turn() noexcept {
+    turn(false);
+}
+
+void TickScheduler::turn(bool rang) noexcept {
+    const bool nudged = nudged_.exchange(false, std::memory_order_acq_rel);
+    const TimePoint at = now();
+    bool ticked = false;
+    bool poll = false;
+    bool renew = false;
+    bool due = false;
+    {
+        const std::lock_guard lock{mutex_};
+        ticked = at >= next_tick_;
+        poll = at >= next_poll_;
+        renew = at >= next_renewal_;
+        due = next_due_ && *next_due_ <= wall_();
+        if (poll) next_poll_ = at + options_.poll;
+        if (renew) next_renewal_ = at + std::chrono::milliseconds{options_.lease / 3};
+    }
+    if (renew) renew_leases(wall_());
+    const bool changed = poll && file_changed();
+    if (ticked) tick(at);
+    if (rang) {
+        look(Rung::doorbell);
+    } else if (nudged || more_ || due) {
+        look(Rung::local);
+    } else if (changed) {
+        look(Rung::data_version);
+    } else if (ticked) {
+        look(Rung::tick);
+    }
+    if (ticked) {
+        // Behind the commands: those that somebody gave win over the schedule within one tick
+        // (R10).
+        std::uint64_t missed = 0;
+        {
+            const std::lock_guard lock{mutex_};
+            missed = report_.missed;
+        }
+        listener_.on_tick(missed);
+    }
+}
+
+// The grid of ticks stands still: one that comes late leaves out whole periods and counts them,
+// rather than running several at once.
+void TickScheduler::tick(TimePoint at) noexcept {
+    {
+        const std::lock_guard lock{mutex_};
+        lateness_.record(at - next_tick_);
+        const auto passed = static_cast<std::uint64_t>((at - next_tick_) / period_);
+        next_tick_ += static_cast<std::int64_t>(passed + 1) * period_;
+        report_.missed += passed;
+        ++report_.ticks;
+    }
+    if (auto ok = store_->audit(); !ok) {
+        report_trouble(ok.error());
+        return;
+    }
+    if (auto ok = store_->checkpoint(false); !ok) report_trouble(ok.error());
+}
+
+bool TickScheduler::file_changed() noexcept {
+    auto version = watched_->data_version();
+    if (!version) {
+        report_trouble(version.error());
+        return false;
+    }
+    return std::exchange(seen_version_, version.value()) != version.value();
+}
+
+void TickScheduler::look(Rung rung) noexcept {
+    more_ = false;
+    bool handed_some = false;
+    bool found_some = false;
+    for (int batch = 0; batch < kBatchesATurn; ++batch) {
+        auto something = store_->anything();
+        if (!something) return report_trouble(something.error());
+        if (!something.value()) break;
+        if (!options_.claims) {
+            found_some = handed_some = true;
+            break;
+        }
+        std::size_t room = 0;
+        {
+            const std::lock_guard lock{mutex_};
+            const auto budget = static_cast<std::size_t>(options_.budget);
+            room = open_.size() < budget ? budget - open_.size() : 0;
+        }
+        if (room == 0) break;  // forget() nudges
+        const int limit = static_cast<int>(std::min<std::size_t>(room, kBatch));
+        auto found = store_->claim({.now = wall_(),
+                                    .limit = limit,
+                                    .lease = options_.lease,
+                                    .started_at = options_.started_at});
+        if (!found) return report_trouble(found.error());
+        if (found->claimed.empty()) break;
+        found_some = true;
+        std::vector<Finished> done;
+        for (Command& command : found->claimed) {
+            if (const auto result = steer(command)) {
+                done.push_back({command.id, command.attempt, *result});
+                continue;
+            }
+            handed_some = true;
+            const std::lock_guard lock{mutex_};
+            open_.emplace(command.id, command.attempt);
+            handed_.push_back(std::move(command));
+        }
+        {
+            const std::lock_guard lock{mutex_};
+            report_.claimed += found->claimed.size();
+            report_.steered += done.size();
+        }
+        if (!done.empty()) {
+            if (auto ok = store_->ack_many(done, wall_()); !ok) report_trouble(ok.error());
+            listener_.on_steered();
+        }
+        // A key's next command could not be claimed beside its last one: look again when one went.
+        more_ = !done.empty() || found->claimed.size() == static_cast<std::size_t>(limit);
+        if (!more_) break;
+    }
+    auto due = store_->next_due(wall_());
+    {
+        const std::lock_guard lock{mutex_};
+        if (found_some) ++report_.wakes[static_cast<std::size_t>(rung)];
+        if (due) next_due_ = due.value();
+    }
+    if (handed_some) listener_.on_commands(rung);
+}
+
+// The command's result when running sessions could be told right here; nothing when its owner has
+// to be asked.
+std::optional<std::string> TickScheduler::steer(const Command& command) noexcept {
+    const auto order = parse_steering(command.command, command.args);
+    if (!order) return std::nullopt;
+    std::vector<std::shared_ptr<SessionControl>> controls;
+    {
+        const std::lock_guard lock{mutex_};
+        for (const auto& [key, session] : sessions_) {
+            if (session.control == nullptr || session.lost) continue;
+            if (command.key == kEveryKey || command.key == key) controls.push_back(session.control);
+        }
+    }
+    std::optional<std::string> result;
+    for (const auto& control : controls) {
+        std::string said = apply(*order, *control);
+        if (said.empty()) return std::nullopt;
+        if (!result || said == "done") result = std::move(said);
+    }
+    return result;
+}
+
+void TickScheduler::renew_leases(Millis at) noexcept {
+    Leases leases;
+    {
+        const std::lock_guard lock{mutex_};
+        for (const auto& [id, attempt] : open_) leases.commands.push_back({id, attempt});
+        for (const auto& [key, session] : sessions_) {
+            if (!session.lost) leases.sessions.push_back({key, session.attempt});
+        }
+    }
+    if (leases.commands.empty() && leases.sessions.empty()) return;
+    auto lost = store_->renew_all(leases, at, options_.lease);
+    if (!lost) return report_trouble(lost.error());
+    std::vector<std::shared_ptr<SessionControl>> to_stop;
+    {
+        const std::lock_guard lock{mutex_};
+        report_.lost_claims += lost->commands.size() + lost->sessions.size();
+        for (const auto& [id, attempt] : lost->commands) open_.erase(id);
+        for (const auto& [key, attempt] : lost->sessions) {
+            const auto found = sessions_.find(key);
+            if (found == sessions_.end() || found->second.attempt != attempt) continue;
+            found->second.lost = true;
+            to_stop.push_back(found->second.control);
+        }
+    }
+    // Somebody else has the key: two must not be heard.
+    for (const auto& control : to_stop) {
+        if (control != nullptr) control->stop();
+    }
+    if (!lost->sessions.empty()) listener_.on_steered();
+}
+
+void TickScheduler::report_trouble(Error error) noexcept {
+    {
+        const std::lock_guard lock{mutex_};
+        ++report_.troubles;
+        trouble_ = std::move(error);
+    }
+    listener_.on_trouble();
+}
+
+}  // namespace voicecore::command

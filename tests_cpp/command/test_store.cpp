@@ -1,0 +1,224 @@
+#include <sqlite3.h>
+
+#include <fstream>
+
+#include "scratch.hpp"
+
+using namespace voicecore;
+using namespace voicecore::command;
+
+namespace {
+
+void by_hand(const std::string& path, const char* sql) {
+    sqlite3* connection = nullptr;
+    REQUIRE(sqlite3_open(path.c_str(), &connection) == SQLITE_OK);
+    REQUIRE(sqlite3_exec(connection, sql, nullptr, nullptr, nullptr) == SQLITE_OK);
+    sqlite3_close(connection);
+}
+
+}  // namespace
+
+TEST_CASE("commands of one key are claimed one at a time, in the order of their ids") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto first = put(*store, {.command = "work", .key = "a"});
+    const auto second = put(*store, {.command = "work", .key = "a"});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{first});
+    REQUIRE(claim(*store, 2).claimed.empty());
+    REQUIRE(store->ack(first, 1, 3, "done").ok());
+    REQUIRE(ids_of(claim(*store, 4)) == std::vector{second});
+}
+
+TEST_CASE("different keys are claimed together") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto a = put(*store, {.command = "work", .key = "a"});
+    const auto b = put(*store, {.command = "work", .key = "b"});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{a, b});
+}
+
+TEST_CASE("two connections never claim the same command") {
+    const Scratch scratch;
+    auto one = scratch.open("one");
+    auto two = scratch.open("two");
+    for (int i = 0; i < 20; ++i) put(*one, {.command = "work", .key = std::to_string(i)});
+    std::vector<std::int64_t> all;
+    for (int i = 0; i < 20; ++i) {
+        for (const auto id : ids_of(claim(i % 2 == 0 ? *one : *two, 1, 3))) all.push_back(id);
+    }
+    std::sort(all.begin(), all.end());
+    REQUIRE(std::unique(all.begin(), all.end()) == all.end());
+    REQUIRE(all.size() == 20);
+}
+
+TEST_CASE("a bare INSERT is a complete command, and its key is found when it is claimed") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    by_hand(
+        scratch.path(),
+        "INSERT INTO schedule_entries(id, name, key, rule, zone) VALUES (3, 'n', 'g', '{}', 'UTC');"
+        "INSERT INTO bot_commands(command, entry_id) VALUES ('play', 3);"
+        "INSERT INTO bot_commands(command) VALUES ('work');"
+        "INSERT INTO bot_commands(command) VALUES ('stop')");
+    auto row = store->get(1);
+    REQUIRE(row.ok());
+    const Millis sent = row.value()->created_at;
+    REQUIRE(sent > 1'700'000'000'000);
+    const auto claimed = claim(*store, sent + 1).claimed;
+    REQUIRE(claimed.size() == 1);  // the stop made the play pointless and waits for the work
+    REQUIRE(claimed[0].key == "default");
+    auto past = store->get(1);
+    REQUIRE(past.value()->state == "superseded");
+    REQUIRE(past.value()->key == "g");
+    REQUIRE(store->ack(2, 1, sent + 2, "done").ok());
+    REQUIRE(claim(*store, sent + 3).claimed.at(0).key == "*");
+}
+
+TEST_CASE("a command to every key waits for what is before it and holds what is behind it") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto before = put(*store, {.command = "work", .key = "a"});
+    const auto pause = put(*store, {.command = "pause", .key = "*"});
+    const auto behind = put(*store, {.command = "work", .key = "b"});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{before});
+    REQUIRE(claim(*store, 2).claimed.empty());
+    REQUIRE(store->ack(before, 1, 3, "done").ok());
+    REQUIRE(ids_of(claim(*store, 4)) == std::vector{pause});
+    REQUIRE(claim(*store, 5).claimed.empty());
+    REQUIRE(store->ack(pause, 1, 6, "done").ok());
+    REQUIRE(ids_of(claim(*store, 7)) == std::vector{behind});
+}
+
+TEST_CASE("a late ack is refused, and says which case it is") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto id = put(*store, {.command = "work", .key = "a"});
+    REQUIRE(is_stale(store->ack(id, 1, 1, "done").error(), Stale::unknown));
+    REQUIRE(claim(*store, 1, 1, 100).claimed.size() == 1);
+    REQUIRE(is_stale(store->ack(id, 1, 101, "done").error(), Stale::expired));
+    REQUIRE(claim(*store, 102, 1, 100).claimed.at(0).attempt == 2);
+    REQUIRE(is_stale(store->ack(id, 1, 103, "done").error(), Stale::taken));
+    REQUIRE(store->ack(id, 2, 104, "done").ok());
+    REQUIRE(is_stale(store->ack(id, 2, 105, "done").error(), Stale::finished));
+    REQUIRE(is_stale(store->renew(4711, 1, 1, 1).error(), Stale::unknown));
+}
+
+TEST_CASE("a play that waited for ten minutes does not start any more") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto id = put(*store, {.command = "play", .key = "a"}, 1'000);
+    const auto kept = put(*store, {.command = "play", .key = "b", .expires_at = kNever}, 1'000);
+    const auto found = claim(*store, 601'000);
+    REQUIRE(found.expired == 1);
+    REQUIRE(ids_of(found) == std::vector{kept});
+    REQUIRE(store->get(id).value()->state == "expired");
+}
+
+TEST_CASE("a command whose holders die every time is given up") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto id = put(*store, {.command = "work", .key = "a"});
+    Millis now = 0;
+    for (int death = 0; death < 3; ++death) {
+        REQUIRE(claim(*store, now, 1, 10).claimed.size() == 1);
+        now += 11;
+    }
+    REQUIRE(claim(*store, now, 1, 10).failed == 1);
+    REQUIRE(store->get(id).value()->state == "failed");
+}
+
+TEST_CASE("the same dedup key gives the id that waits already") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto id = put(*store, {.command = "work", .dedup_key = "x"});
+    REQUIRE(put(*store, {.command = "work", .dedup_key = "x"}) == id);
+    REQUIRE(claim(*store, 1).claimed.size() == 1);
+    REQUIRE(put(*store, {.command = "work", .dedup_key = "x"}) == id);
+    REQUIRE(store->ack(id, 1, 2, "done").ok());
+    REQUIRE(put(*store, {.command = "work", .dedup_key = "x"}) != id);
+}
+
+TEST_CASE("a long line of one key does not keep the others waiting") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    std::vector<NewCommand> many(5'000, NewCommand{.command = "work", .key = "a"});
+    many.push_back({.command = "work", .key = "b"});
+    REQUIRE(store->enqueue(many, 0).ok());
+    const auto found = claim(*store, 1);
+    REQUIRE(found.claimed.size() == 2);
+    REQUIRE(found.claimed[1].key == "b");
+}
+
+TEST_CASE("an overtaking stop does not wait for the command under way") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto slow = put(*store, {.command = "work", .key = "a"});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{slow});
+    const auto polite = put(*store, {.command = "stop", .key = "a"});
+    REQUIRE(claim(*store, 2).claimed.empty());
+    REQUIRE(store->cancel(polite, 2).value());
+    const auto stop = put(*store, {.command = "stop", .key = "a", .overtakes = true});
+    REQUIRE(ids_of(claim(*store, 3)) == std::vector{stop});
+}
+
+TEST_CASE("a newer file is refused") {
+    const Scratch scratch;
+    scratch.open().reset();
+    by_hand(scratch.path(), "UPDATE voicecore_schema SET version = 99");
+    auto store = Store::open({.path = scratch.path(), .owner = "x", .hook = nullptr});
+    REQUIRE_FALSE(store.ok());
+    REQUIRE(store.error().code == Errc::unsupported);
+}
+
+TEST_CASE("a lesson's table is taken over with its rows") {
+    const Scratch scratch;
+    by_hand(scratch.path(),
+            "CREATE TABLE bot_commands (id INTEGER PRIMARY KEY, command TEXT, entry_id INTEGER);"
+            "INSERT INTO bot_commands(command, entry_id) VALUES ('play', 7)");
+    auto store = scratch.open();
+    REQUIRE(store->get(1).value()->entry_id == 7);
+}
+
+TEST_CASE("a file that was put in the place of the open one is noticed") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    put(*store, {.command = "work"});
+    REQUIRE(store->audit().ok());
+    std::filesystem::rename(scratch.path(), scratch.path() + ".old");
+    std::ofstream{scratch.path()} << "something else";
+    REQUIRE(store->audit().error().code == Errc::database);
+    REQUIRE_FALSE(store->anything().ok());
+}
+
+TEST_CASE("locks that a plain open and close of the file drops are missed") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    put(*store, {.command = "work"});
+    REQUIRE(store->audit().ok());
+    { std::ifstream sniff{scratch.path()}; }
+    const auto audited = store->audit();
+    REQUIRE_FALSE(audited.ok());
+    REQUIRE(audited.error().message.find("locks") != std::string::npos);
+}
+
+TEST_CASE("a session's lease is taken once, and its attempt only grows") {
+    const Scratch scratch;
+    auto one = scratch.open("one");
+    auto two = scratch.open("two");
+    REQUIRE(one->lease_session("a", 1, {}, 0, 100).value() == 1);
+    REQUIRE(is_stale(two->lease_session("a", 2, {}, 50, 100).error(), Stale::taken));
+    REQUIRE(two->lease_session("a", 2, {}, 100, 100).value() == 2);
+    REQUIRE(is_stale(one->end_session("a", 1, 120, "done").error(), Stale::taken));
+    REQUIRE(two->end_session("a", 2, 120, "done").ok());
+    REQUIRE(one->lease_session("a", 1, {}, 121, 100).value() == 3);
+}
+
+TEST_CASE("an owner that is this process lives, one with a number that nobody has does not") {
+    const std::string mine = make_owner();
+    REQUIRE(owner_may_live(mine));
+    const auto pid = mine.find(std::to_string(::getpid()));
+    std::string gone = mine;
+    gone.replace(pid, std::to_string(::getpid()).size(), "999999999");
+    REQUIRE_FALSE(owner_may_live(gone));
+    REQUIRE(owner_may_live("somebody else"));
+}
