@@ -59,12 +59,11 @@ std::vector<Superseded> reduce(std::span<const Intent> line) {
     std::vector<Superseded> gone;
     std::vector<Intent> left;  // what stays, so far: no two neighbours of which one is pointless
     const auto add = [&](const Intent& intent) {
-        if (!left.empty() && replaces(intent, left.back())) {
+        while (!left.empty() && replaces(intent, left.back())) {
             gone.push_back({left.back().id, intent.id});
-            left.back() = intent;
-        } else {
-            left.push_back(intent);
+            left.pop_back();
         }
+        left.push_back(intent);
     };
     for (const Intent& intent : line) {
         if (intent.verb == Verb::stop) {
