@@ -1,0 +1,337 @@
+"""The schedule in the queue's SQLite file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from voicecore.errors import InvalidArgument
+from voicecore.schedule.edits import plan_edit
+from voicecore.schedule.entries import DamagedEntry, Policy, ScheduleEntry
+from voicecore.schedule.occurrences import Occurrence
+from voicecore.schedule.rules import rule_from_dict
+from voicecore.schedule.store import (
+    Mark,
+    OccurrenceRecord,
+    State,
+    UnknownEntry,
+    conflict,
+    occurrence_key,
+    stored_id,
+    taken,
+)
+
+Row = tuple[Any, ...]
+Step = tuple[str, Sequence[Any]]
+
+_COLUMNS = (
+    "id, name, key, rule, zone, remind_minutes, voice_channel_id, text_channel_id, files, "
+    "enabled, policy, generation, created_at, updated_at"
+)
+_GUARD = "EXISTS (SELECT 1 FROM schedule_entries WHERE id = ? AND generation = ?)"
+_SKIP = (
+    "INSERT INTO schedule_occurrences(entry_id, slot, due_at, state) "
+    f"SELECT ?, ?, ?, 'skipped' WHERE {_GUARD}"
+)
+_ENTRY_LIVES = (
+    "EXISTS (SELECT 1 FROM schedule_entries WHERE id = ? AND generation = ? AND enabled = 1)"
+)
+_OLD = "FROM schedule_occurrences WHERE due_at < CASE WHEN slot >= 'I' THEN ? ELSE ? END"
+
+_AHEAD = "FROM schedule_occurrences WHERE coalesce(reminded_at, due_at) > ?"
+
+
+class Database(Protocol):
+    """What the store needs of a `CommandQueue`."""
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """One statement; all its rows."""
+
+    async def transaction(self, steps: Sequence[Step]) -> list[list[Row]]:
+        """Several statements in one immediate transaction; the rows of each."""
+
+
+class SqliteScheduleStore:
+    """Entries in `schedule_entries`, decided occurrences in `schedule_occurrences`.
+
+    The row of an occurrence is inserted once and only once, whatever number of processes try:
+    that is what makes it fire once. Errors are those of the queue.
+
+    Args:
+        queue: a `CommandQueue`, or anything with its `execute` and `transaction`.
+    """
+
+    def __init__(self, queue: Database) -> None:
+        self._queue = queue
+        self._parsed: dict[int, tuple[Row, ScheduleEntry | DamagedEntry]] = {}
+
+    async def read(self) -> tuple[list[ScheduleEntry], list[DamagedEntry]]:
+        """See `ScheduleStore`. Rows that did not change are not parsed again."""
+        rows = await self._queue.execute(f"SELECT {_COLUMNS} FROM schedule_entries ORDER BY id")
+        parsed: dict[int, tuple[Row, ScheduleEntry | DamagedEntry]] = {}
+        for row in rows:
+            known = self._parsed.get(row[0])
+            parsed[row[0]] = (
+                known if known is not None and known[0] == row else (row, entry_of(row))
+            )
+        self._parsed = parsed
+        found = [one for _, one in parsed.values()]
+        return (
+            [one for one in found if isinstance(one, ScheduleEntry)],
+            [one for one in found if isinstance(one, DamagedEntry)],
+        )
+
+    async def get(self, number: int) -> ScheduleEntry:
+        """See `ScheduleStore`; a damaged row is an `InvalidArgument` that says why."""
+        rows = await self._queue.execute(
+            f"SELECT {_COLUMNS} FROM schedule_entries WHERE id = ?", (number,)
+        )
+        if not rows:
+            raise UnknownEntry(number)
+        entry = entry_of(rows[0])
+        if isinstance(entry, DamagedEntry):
+            raise InvalidArgument(f"entry {number}: {entry.error}")
+        return entry
+
+    async def add(self, entry: ScheduleEntry, *, now: float) -> ScheduleEntry:
+        """See `ScheduleStore`."""
+        at = _milliseconds(now)
+        values = (*_values(entry), entry.generation, at, at)
+        rows = await self._queue.execute(
+            "INSERT INTO schedule_entries(id, name, key, rule, zone, remind_minutes, "
+            "voice_channel_id, text_channel_id, files, enabled, policy, generation, created_at, "
+            "updated_at) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE true "
+            "ON CONFLICT(id) DO NOTHING RETURNING id",
+            (entry.id, *values),
+        )
+        if not rows:
+            raise taken(stored_id(entry))
+        return entry.with_id(rows[0][0], entry.generation, at / 1000)
+
+    async def update(
+        self, entry: ScheduleEntry, *, now: float, refire: bool = False
+    ) -> ScheduleEntry:
+        """See `ScheduleStore`."""
+        number = stored_id(entry)
+        old = await self.get(number)
+        if old.generation != entry.generation:
+            raise conflict(entry)
+        plan = plan_edit(old, entry, now, refire)
+        guard = (number, old.generation)
+        steps: list[Step] = []
+        for slot, coming in plan.moved:
+            steps.append(
+                (
+                    f"{_SKIP} AND EXISTS (SELECT 1 FROM schedule_occurrences WHERE entry_id = ? "
+                    "AND slot = ? AND state IN ('fired', 'busy', 'coalesced')) "
+                    "ON CONFLICT DO NOTHING",
+                    (number, coming.slot, _milliseconds(coming.due), *guard, number, slot),
+                )
+            )
+        if plan.stale:
+            steps.append(
+                (
+                    "DELETE FROM schedule_occurrences WHERE entry_id = ? AND state = 'reminded' "
+                    f"AND slot NOT IN ({_marks(plan.reminded)}) AND {_GUARD}",
+                    (number, *plan.reminded, *guard),
+                )
+            )
+        for one in plan.skipped:
+            steps.append(
+                (
+                    f"{_SKIP} ON CONFLICT DO NOTHING",
+                    (number, one.slot, _milliseconds(one.due), *guard),
+                )
+            )
+        for slot in plan.forgotten:
+            steps.append(
+                (
+                    "DELETE FROM schedule_occurrences WHERE entry_id = ? AND slot = ? "
+                    f"AND {_GUARD}",
+                    (number, slot, *guard),
+                )
+            )
+        since = _milliseconds(plan.since)
+        steps.append(
+            (
+                "UPDATE schedule_entries SET name = ?, key = ?, rule = ?, zone = ?, "
+                "remind_minutes = ?, voice_channel_id = ?, text_channel_id = ?, files = ?, "
+                "enabled = ?, policy = ?, generation = generation + 1, updated_at = ? "
+                "WHERE id = ? AND generation = ? RETURNING generation",
+                (*_values(entry), since, *guard),
+            )
+        )
+        rows = (await self._queue.transaction(steps))[-1]
+        if not rows:
+            raise conflict(entry)
+        return entry.with_id(number, rows[0][0], since / 1000)
+
+    async def remove(self, number: int) -> None:
+        """See `ScheduleStore`."""
+        gone = await self._queue.transaction(
+            [
+                ("DELETE FROM schedule_entries WHERE id = ? RETURNING id", (number,)),
+                ("DELETE FROM schedule_occurrences WHERE entry_id = ?", (number,)),
+            ]
+        )
+        if not gone[0]:
+            raise UnknownEntry(number)
+
+    async def states(self, entry_id: int, slots: Sequence[str]) -> dict[str, State]:
+        """See `ScheduleStore`."""
+        rows = await self._queue.execute(
+            "SELECT slot, state FROM schedule_occurrences WHERE entry_id = ? "
+            f"AND slot IN ({_marks(slots)})",
+            (entry_id, *slots),
+        )
+        return dict(rows)
+
+    async def mark(self, marks: Sequence[Mark], *, owner: str, now: float) -> list[bool]:
+        """See `ScheduleStore`."""
+        if not marks:
+            return []
+        done = await self._queue.transaction([_mark_step(one, owner, now) for one in marks])
+        return [bool(rows) for rows in done]
+
+    async def record(self, occurrence: Occurrence, state: State) -> None:
+        """See `ScheduleStore`."""
+        entry_id, slot = occurrence_key(occurrence, state)
+        await self._queue.transaction(
+            [
+                (
+                    "UPDATE schedule_occurrences SET state = ? WHERE entry_id = ? AND slot = ?",
+                    (state, entry_id, slot),
+                )
+            ]
+        )
+
+    async def history(
+        self, entry_id: int | None = None, limit: int = 100
+    ) -> list[OccurrenceRecord]:
+        """See `ScheduleStore`."""
+        rows = await self._queue.execute(
+            "SELECT entry_id, slot, due_at, state, reminded_at, fired_at, owner "
+            "FROM schedule_occurrences WHERE ? IS NULL OR entry_id = ? "
+            "ORDER BY due_at DESC, entry_id, slot LIMIT ?",
+            (entry_id, entry_id, limit),
+        )
+        return [
+            OccurrenceRecord(
+                number, slot, due / 1000, state, _seconds(reminded), _seconds(fired), owner
+            )
+            for number, slot, due, state, reminded, fired, owner in rows
+        ]
+
+    async def forget_after(self, instant: float) -> int:
+        """See `ScheduleStore`. Looks before it writes."""
+        at = (_milliseconds(instant),)
+        if not await self._queue.execute(f"SELECT 1 {_AHEAD} LIMIT 1", at):
+            return 0
+        gone = await self._queue.transaction([(f"DELETE {_AHEAD} RETURNING 1", at)])
+        return len(gone[0])
+
+    async def prune(self, fixed_before: float, elapsed_before: float, limit: int = 1000) -> int:
+        """See `ScheduleStore`. Looks before it writes."""
+        at = (_milliseconds(elapsed_before), _milliseconds(fixed_before))
+        if not await self._queue.execute(f"SELECT 1 {_OLD} LIMIT 1", at):
+            return 0
+        gone = await self._queue.transaction(
+            [
+                (
+                    "DELETE FROM schedule_occurrences WHERE (entry_id, slot) IN "
+                    f"(SELECT entry_id, slot {_OLD} LIMIT ?) RETURNING 1",
+                    (*at, limit),
+                )
+            ]
+        )
+        return len(gone[0])
+
+
+def entry_of(row: Row) -> ScheduleEntry | DamagedEntry:
+    """An entry from its row; a row that is none becomes a `DamagedEntry` instead of an error."""
+    number, name, key, rule, zone, remind, voice, text, files, enabled, policy = row[:11]
+    generation, created, updated = row[11:]
+    since = updated if updated is not None else created
+    try:
+        return ScheduleEntry(
+            name=name,
+            rule=rule_from_dict(_json("rule", rule)),
+            zone=zone,
+            remind_minutes=remind,
+            key=key,
+            voice_channel_id=voice,
+            text_channel_id=text,
+            files=tuple(_json("files", files, list)),
+            enabled=bool(enabled),
+            policy=Policy.from_dict(_json("policy", policy)),
+            id=number,
+            generation=generation,
+            since=since / 1000 if isinstance(since, (int, float)) else 0.0,
+        )
+    except (InvalidArgument, TypeError) as error:
+        return DamagedEntry(number, str(name), str(error))
+
+
+def _mark_step(mark: Mark, owner: str, now: float) -> Step:
+    entry_id, slot = occurrence_key(mark.occurrence, mark.state)
+    due, at = _milliseconds(mark.occurrence.due), _milliseconds(now)
+    lives = (entry_id, mark.generation)
+    if mark.state == "reminded":
+        return (
+            "INSERT INTO schedule_occurrences(entry_id, slot, due_at, state, reminded_at) "
+            f"SELECT ?, ?, ?, 'reminded', ? WHERE {_ENTRY_LIVES} "
+            "ON CONFLICT DO NOTHING RETURNING 1",
+            (entry_id, slot, due, at, *lives),
+        )
+    return (
+        "INSERT INTO schedule_occurrences(entry_id, slot, due_at, state, fired_at, owner) "
+        f"SELECT ?, ?, ?, ?, ?, ? WHERE {_ENTRY_LIVES} "
+        "ON CONFLICT(entry_id, slot) DO UPDATE SET state = excluded.state, "
+        "due_at = excluded.due_at, fired_at = excluded.fired_at, owner = excluded.owner "
+        "WHERE schedule_occurrences.state = 'reminded' RETURNING 1",
+        (entry_id, slot, due, mark.state, at, owner, *lives),
+    )
+
+
+def _values(entry: ScheduleEntry) -> tuple[Any, ...]:
+    """Name to policy, in the order of the columns."""
+    return (
+        entry.name,
+        entry.key,
+        _text(entry.rule.to_dict()),
+        entry.zone,
+        entry.remind_minutes,
+        entry.voice_channel_id,
+        entry.text_channel_id,
+        _text(list(entry.files)),
+        int(entry.enabled),
+        _text(entry.policy.to_dict()),
+    )
+
+
+def _marks(values: Sequence[str]) -> str:
+    """As many placeholders; the lists are bounded by the callers."""
+    return ", ".join("?" * len(values))
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _json(name: str, text: str, kind: type = dict) -> Any:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, kind):
+        raise InvalidArgument(f"{name}: got {text!r}, expected JSON of a {kind.__name__}")
+    return value
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
