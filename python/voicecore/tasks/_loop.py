@@ -21,6 +21,7 @@ from voicecore.tasks._task import (
 from voicecore.tasks.clock import Clock, SystemClock
 
 F = TypeVar("F", bound=Body)
+H = TypeVar("H", bound=Body)
 
 
 def unhealthy() -> tuple[Loop[Any], ...]:
@@ -113,17 +114,17 @@ class Loop(LoopTask, Generic[F]):
 
     # -- hooks -------------------------------------------------------------------------------------
 
-    def before_loop(self, coro: F) -> F:
+    def before_loop(self, coro: H) -> H:
         """Decorator: awaited once after each `start`, before the first run (R11)."""
         self._before = _coroutine_function("before_loop", coro)
         return coro
 
-    def after_loop(self, coro: F) -> F:
+    def after_loop(self, coro: H) -> H:
         """Decorator: awaited when the loop ends, however it ends, if `before_loop` got through."""
         self._after = _coroutine_function("after_loop", coro)
         return coro
 
-    def error(self, coro: F) -> F:
+    def error(self, coro: H) -> H:
         """Decorator: awaited with the exception that ends the loop.
 
         It adds to what happens then and replaces nothing: asyncio's exception handler is called,
@@ -207,16 +208,14 @@ class Loop(LoopTask, Generic[F]):
             InvalidArgument: negative, too long, not finite, or no time at all.
             WrongType: not numbers or times, or both kinds together (also a TypeError).
         """
-        if time is not None:
-            if any((seconds, minutes, hours)):
-                raise WrongType("time: cannot be combined with seconds, minutes or hours")
-            self._slots = _times.slots_of(time)
-        else:
-            self._slots = ()
         for unit, value in (("seconds", seconds), ("minutes", minutes), ("hours", hours)):
             _validate.number(unit, value, -_validate.MAX_SECONDS, _validate.MAX_SECONDS)
-        self._seconds, self._minutes, self._hours = float(seconds), float(minutes), float(hours)
+        if time is not None and any((seconds, minutes, hours)):
+            raise WrongType("time: cannot be combined with seconds, minutes or hours")
+        slots = () if time is None else _times.slots_of(time)
         self._period = _validate.seconds("interval", seconds + minutes * 60.0 + hours * 3600.0)
+        self._seconds, self._minutes, self._hours = float(seconds), float(minutes), float(hours)
+        self._slots = slots
         if self._plan is not None and self.is_running():
             self._plan = self._make_plan(self._plan)
             self._wake()
@@ -320,7 +319,7 @@ class Loop(LoopTask, Generic[F]):
         return self.is_running() and not self._is_being_cancelled
 
 
-def _coroutine_function(what: str, function: F) -> F:
+def _coroutine_function(what: str, function: H) -> H:
     if not inspect.iscoroutinefunction(function):
         raise WrongType(f"{what}: got {function!r}, expected a coroutine function (async def)")
     return function

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from voicecore.tasks import _times
@@ -21,14 +21,17 @@ _LOOK_BACK_SECONDS = 8 * 86_400.0
 missed."""
 
 
+Missed = Callable[[int], None]
+
+
 class Plan(Protocol):
     """What a loop asks its timing."""
 
     def wait(self, clock: Clock) -> float:
         """Seconds to sleep before asking again; 0 or less: due."""
 
-    def take(self, clock: Clock) -> tuple[int, float]:
-        """Begin the run that is due: (due times missed before it, its lateness in seconds)."""
+    def take(self, clock: Clock) -> float:
+        """Begin the run that is due; its lateness in seconds."""
 
     def finish(self) -> None:
         """The run that was begun is over and must not be begun again."""
@@ -38,9 +41,17 @@ class Plan(Protocol):
 
 
 class Grid:
-    """Deadlines at `epoch + k × period` of the monotonic clock. Never a burst, never a drift."""
+    """Deadlines at `epoch + k × period` of the monotonic clock. Never a burst, never a drift.
 
-    def __init__(self, period: float, epoch: float, index: int = 0) -> None:
+    Args:
+        missed: called with the number of due times that were skipped, when some were.
+        period: seconds; 0 is due always.
+        epoch: seconds of the monotonic clock.
+        index: the first k.
+    """
+
+    def __init__(self, missed: Missed, period: float, epoch: float, index: int = 0) -> None:
+        self._missed = missed
         self.period = period
         self.epoch = epoch
         self.index = index
@@ -54,7 +65,7 @@ class Grid:
         """Seconds until the deadline."""
         return self.deadline - clock.monotonic()
 
-    def take(self, clock: Clock) -> tuple[int, float]:
+    def take(self, clock: Clock) -> float:
         """Late by a period or more: the whole periods are skipped, and counted."""
         now = clock.monotonic()
         missed = 0
@@ -64,10 +75,12 @@ class Grid:
                 missed -= 1  # the division rounded up
         else:
             self.epoch = now  # no period, no grid
-        self.index += missed
+        if missed:
+            self.index += missed
+            self._missed(missed)
         late = max(0.0, now - self.deadline)
         self.index += 1
-        return missed, late
+        return late
 
     def finish(self) -> None:
         """Nothing to remember: a deadline never comes back."""
@@ -89,6 +102,7 @@ class Daily:
     their run, one after the other.
 
     Args:
+        missed: called with the number of due times that will not run, when some are found.
         slots: at least one.
         handled: (slot, local date) that must not run again; shared by successive plans of a loop.
         grace: seconds.
@@ -97,6 +111,7 @@ class Daily:
 
     def __init__(
         self,
+        missed: Missed,
         slots: Sequence[_times.Slot],
         handled: set[tuple[_times.Slot, dt.date]],
         grace: float,
@@ -109,7 +124,7 @@ class Daily:
         self._horizon = since
         self._due: list[_times.Occurrence] = []
         self._quiet: float | None = None  # nothing is due between the horizon and then
-        self._missed = 0
+        self._missed = missed
 
     def wait(self, clock: Clock) -> float:
         """Until the next time, or until the wall clock has to be looked at again."""
@@ -122,13 +137,12 @@ class Daily:
         self._horizon = now
         return min(self._quiet - now, WALL_CHECK_SECONDS)
 
-    def take(self, clock: Clock) -> tuple[int, float]:
+    def take(self, clock: Clock) -> float:
         """The first of what is due at the latest instant."""
         now = clock.wall()
         self._scan(now)
         self.running = self._due.pop(0)
-        missed, self._missed = self._missed, 0
-        return missed, max(0.0, now - self.running.instant)
+        return max(0.0, now - self.running.instant)
 
     def finish(self) -> None:
         """Not again on this local date."""
@@ -152,8 +166,10 @@ class Daily:
         if timely:
             latest = timely[-1].instant
             kept = [one for one in self._due + timely if one.instant == latest]
-        self._missed += len(self._due) + len(fresh) - len(kept)
+        lost = len(self._due) + len(fresh) - len(kept)
         self._due = kept
+        if lost:
+            self._missed(lost)
         if len(self._handled) > 64 * len(self.slots):
             today = dt.datetime.fromtimestamp(now, dt.UTC).date()
             old = {key for key in self._handled if abs((key[1] - today).days) > 16}

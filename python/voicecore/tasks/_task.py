@@ -156,11 +156,8 @@ class LoopTask:
             plan = self._plan
             assert plan is not None
             self._begun = True
-            missed, self._lateness = plan.take(self._clock)
+            self._lateness = plan.take(self._clock)
             self._lateness_max = max(self._lateness_max, self._lateness)
-            self._missed += missed
-            if missed:
-                _log.warning("%s: %d due times missed", self._name, missed)
             one = plan.running if isinstance(plan, Daily) else None
             self._due = one.local if one else None
             try:
@@ -173,7 +170,7 @@ class LoopTask:
                 self._runs += 1
                 self._current_loop += 1
             else:
-                self._missed += 1
+                self._miss(1)
             if self._current_loop == self.count:
                 return
 
@@ -234,11 +231,15 @@ class LoopTask:
         if self._slots:
             now = self._clock.wall()
             since = now - self._grace if old is None else now
-            return Daily(self._slots, self._handled, self._grace, since)
+            return Daily(self._miss, self._slots, self._handled, self._grace, since)
         if isinstance(old, Grid) and old.index:
-            return Grid(self._period, old.previous(), 1)
+            return Grid(self._miss, self._period, old.previous(), 1)
         # The first run is at once; from times of day to a period it is one period away.
-        return Grid(self._period, self._clock.monotonic(), int(self._begun))
+        return Grid(self._miss, self._period, self._clock.monotonic(), int(self._begun))
+
+    def _miss(self, number: int) -> None:
+        self._missed += number
+        _log.warning("%s: %d due times missed", self._name, number)
 
     def _recoverable(self) -> tuple[type[BaseException], ...]:
         types: list[type[BaseException]] = []
