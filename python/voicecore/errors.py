@@ -97,6 +97,21 @@ class Unavailable(VoicecoreError, RuntimeError):
     """This machine cannot do it: AES-256-GCM without AES instructions, for example."""
 
 
+class StaleClaim(VoicecoreError, RuntimeError):
+    """A claim or a lease that is not the live one: whoever holds it now must not be disturbed.
+
+    Attributes:
+        reason: "expired" (the lease ran out), "taken" (a later attempt holds it), "finished", or
+            "unknown" (no such command or session, or never claimed).
+    """
+
+    reason: str = "unknown"
+
+
+class QueueTimeout(VoicecoreError, TimeoutError):
+    """What was waited for did not happen in time; it still may."""
+
+
 class InternalError(VoicecoreError, RuntimeError):
     """A bug in voicecore."""
 
@@ -118,6 +133,7 @@ _BY_CODE: dict[str, type[VoicecoreError]] = {
     "cancelled": Closed,
     "closed": Closed,
     "already_playing": SourceInUse,
+    "stale": StaleClaim,
     "unavailable": Unavailable,
     "no_memory": InternalError,
     "internal": InternalError,
@@ -133,6 +149,9 @@ _DEFAULT_ERRNO: dict[type[VoicecoreError], int] = {
 }
 
 
+_STALE_REASONS = {1: "expired", 2: "taken", 3: "finished", 4: "unknown"}
+
+
 def from_native(code: str, native: int, message: str, *, sink: bool = False) -> VoicecoreError:
     """Turn a native error into its exception; called by the extension modules.
 
@@ -142,7 +161,15 @@ def from_native(code: str, native: int, message: str, *, sink: bool = False) -> 
         message: one sentence.
         sink: True when the failing object is a sink.
     """
+    if code == "database":
+        from voicecore.database import DatabaseError
+
+        return DatabaseError(message, native)
     kind = _BY_CODE.get(code, InternalError)
+    if issubclass(kind, StaleClaim):
+        stale = kind(message)
+        stale.reason = _STALE_REASONS.get(native, "unknown")
+        return stale
     if sink and issubclass(kind, OSError) and not issubclass(kind, SinkError):
         kind = SinkError
     if not issubclass(kind, OSError):

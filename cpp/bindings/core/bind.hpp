@@ -14,6 +14,8 @@ void bind_sinks(py::module_& module);
 void bind_playback(py::module_& module);
 void bind_receiver(py::module_& module);
 void bind_transcode(py::module_& module);
+void bind_queue(py::module_& module);
+void bind_scheduler(py::module_& module);
 void bind_doctor(py::module_& module);
 
 }  // namespace voicecore::bindings

@@ -20,6 +20,11 @@ void bind_events(py::module_& module) {
         .value("TRACK_FAILED", EventKind::track_failed)
         .value("FINISHED", EventKind::finished)
         .value("OPENED", EventKind::opened)
+        .value("COMPLETED", EventKind::completed)
+        .value("TICKED", EventKind::ticked)
+        .value("COMMANDS", EventKind::commands)
+        .value("STEERED", EventKind::steered)
+        .value("TROUBLE", EventKind::trouble)
         .value("WRITABLE", EventKind::writable)
         .finalize();
 

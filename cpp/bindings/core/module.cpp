@@ -11,5 +11,7 @@ PYBIND11_MODULE(_core, module) {
     bindings::bind_playback(module);
     bindings::bind_receiver(module);
     bindings::bind_transcode(module);
+    bindings::bind_queue(module);
+    bindings::bind_scheduler(module);
     bindings::bind_doctor(module);
 }

@@ -77,10 +77,8 @@ Result<std::vector<std::int64_t>> Store::enqueue(std::span<const NewCommand> com
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
         " ON CONFLICT (dedup_key) WHERE dedup_key IS NOT NULL DO NOTHING");
     auto known = database_.cached("SELECT id FROM bot_commands WHERE dedup_key = ?1");
-    auto where = database_.cached("SELECT bell FROM bot_workers WHERE bell IS NOT NULL");
     if (!insert) return std::move(insert).error();
     if (!known) return std::move(known).error();
-    if (!where) return std::move(where).error();
     auto transaction = Transaction::begin(database_);
     if (!transaction) return std::move(transaction).error();
     for (const NewCommand& one : commands) {
@@ -99,17 +97,21 @@ Result<std::vector<std::int64_t>> Store::enqueue(std::span<const NewCommand> com
         if (!row) return std::move(row).error();
         ids.push_back(lookup->integer(0));
     }
-    bells_.clear();
-    {
-        const Use statement{*where.value()};
-        for (auto row = statement->step();; row = statement->step()) {
-            if (!row) return std::move(row).error();
-            if (!row.value()) break;
-            bells_.push_back(statement->text(0));
-        }
-    }
+    if (auto ok = find_bells(); !ok) return std::move(ok).error();
     if (auto done = transaction->commit(); !done) return std::move(done).error();
     return ids;
+}
+
+Status Store::find_bells() {
+    auto where = database_.cached("SELECT bell FROM bot_workers WHERE bell IS NOT NULL");
+    if (!where) return std::move(where).error();
+    const Use statement{*where.value()};
+    bells_.clear();
+    for (auto row = statement->step();; row = statement->step()) {
+        if (!row) return std::move(row).error();
+        if (!row.value()) return Done{};
+        bells_.push_back(statement->text(0));
+    }
 }
 
 Status Store::finish(std::int64_t id, std::string_view state,
@@ -273,6 +275,22 @@ Result<bool> Store::nack(std::int64_t id, std::int64_t attempt, Millis now,
     }
     if (auto done = transaction->commit(); !done) return std::move(done).error();
     return again;
+}
+
+Status Store::give_back(std::int64_t id, std::int64_t attempt, Millis now) {
+    if (auto ok = usable(); !ok) return ok;
+    auto back = database_.cached(
+        "UPDATE bot_commands SET state = 'ready', lease_until = NULL, owner = NULL WHERE id = ?1");
+    if (!back) return std::move(back).error();
+    auto transaction = Transaction::begin(database_);
+    if (!transaction) return std::move(transaction).error();
+    if (auto ok = check_claim(id, attempt, now); !ok) return ok;
+    {
+        const Use statement{*back.value()};
+        statement->bind_all(id);
+        if (auto step = statement->step(); !step) return std::move(step).error();
+    }
+    return transaction->commit();
 }
 
 Result<bool> Store::anything() {

@@ -87,8 +87,12 @@ class Store {
                                                             Millis now);
     // False: it is not waiting any more.
     [[nodiscard]] Result<bool> cancel(std::int64_t id, Millis now);
-    // Where the workers listen, as of the last enqueue().
-    [[nodiscard]] const std::vector<std::string>& bells() const noexcept { return bells_; }
+    // Where the workers listen, when something was sent since the last call.
+    [[nodiscard]] std::vector<std::string> take_bells() noexcept {
+        return std::exchange(bells_, {});
+    }
+    // As if something had been sent: for commands that were inserted otherwise.
+    [[nodiscard]] Status find_bells();
 
     // -- workers ---------------------------------------------------------------------------------
     [[nodiscard]] Result<ClaimResult> claim(const ClaimRequest& request);
@@ -100,6 +104,8 @@ class Store {
     // True: it will be tried again.
     [[nodiscard]] Result<bool> nack(std::int64_t id, std::int64_t attempt, Millis now,
                                     const std::string& error, std::optional<Millis> retry_in);
+    // As if it had never been claimed, but for the attempt: for a claim that nobody came to take.
+    [[nodiscard]] Status give_back(std::int64_t id, std::int64_t attempt, Millis now);
     // Is there anything to look at? A read without a lock.
     [[nodiscard]] Result<bool> anything();
     // When something that waits now becomes due.

@@ -16,6 +16,11 @@ enum class EventKind : std::uint8_t {
     track_failed,   // value: the track's number; Player::track_error() says why
     finished,       // the player and its sink are done; value: FinishReason. Always the last.
     opened,         // an open operation has its result; the subject is the operation
+    completed,      // a call on the queue has its result; the subject is the call
+    ticked,         // a scheduler's tick; value: ticks missed so far
+    commands,       // a scheduler has commands for its owner; value: how they were noticed
+    steered,        // a scheduler has steered, or lost, a session
+    trouble,        // a scheduler's file failed it
     writable,       // a push source has room again, or ended; the subject is the source
 };
 
