@@ -406,7 +406,10 @@ def _commands(rows: Iterable[tuple[Any, ...]]) -> list[Command]:
 
 
 def _workers(rows: Iterable[tuple[Any, ...]]) -> list[WorkerInfo]:
-    return [WorkerInfo(*row[:5], row[5] / 1000.0) for row in rows]
+    return [
+        WorkerInfo(owner, pid, role, bell, version, seen / 1000.0)
+        for owner, pid, role, bell, version, seen in rows
+    ]
 
 
 def _outcome(found: Command | None, id: int) -> Outcome | None:
