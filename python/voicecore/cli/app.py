@@ -18,6 +18,7 @@ from voicecore.cli.output import complain
 from voicecore.cli.play import play
 from voicecore.cli.probe import probe
 from voicecore.cli.receive import receive
+from voicecore.cli.schedule import schedule
 from voicecore.cli.transcode import transcode
 
 
@@ -48,7 +49,7 @@ def cli(context: click.Context) -> int | None:
     return None
 
 
-for _command in (probe, play, receive, transcode, doctor):
+for _command in (probe, play, receive, transcode, schedule, doctor):
     cli.add_command(_command)
 
 

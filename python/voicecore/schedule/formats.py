@@ -27,7 +27,7 @@ def to_json(entries: Iterable[ScheduleEntry]) -> str:
 def to_toml(entries: Iterable[ScheduleEntry]) -> str:
     """The entries as TOML text, with their ids and generations; one `[[entry]]` each."""
     document = _document(entries)
-    lines = [f"schedule = {document['schedule']}"]
+    lines = [f"schema = {document['schema']}"]
     for record in document["entry"]:
         lines += ["", "[[entry]]"]
         lines += [f"{name} = {_toml(value)}" for name, value in record.items()]
@@ -61,16 +61,16 @@ def from_toml(text: str) -> list[ScheduleEntry]:
 
 
 def _document(entries: Iterable[ScheduleEntry]) -> dict[str, Any]:
-    return {"schedule": FORMAT, "entry": [entry.to_dict() for entry in entries]}
+    return {"schema": FORMAT, "entry": [entry.to_dict() for entry in entries]}
 
 
 def _entries(document: Any) -> list[ScheduleEntry]:
     if not isinstance(document, Mapping):
         raise InvalidArgument(f"schedule: got {type(document).__name__}, expected a table")
-    refuse_unknown("schedule", document, ("schedule", "entry"))
-    version = document.get("schedule", FORMAT)
+    refuse_unknown("schedule", document, ("schema", "entry"))
+    version = document.get("schema", FORMAT)
     if version != FORMAT or isinstance(version, bool):
-        raise InvalidArgument(f"schedule: got format {version!r}, expected {FORMAT}")
+        raise InvalidArgument(f"schema: got {version!r}, expected {FORMAT}")
     records = document.get("entry", [])
     if not isinstance(records, list):
         raise InvalidArgument(f"entry: got {type(records).__name__}, expected a list of tables")

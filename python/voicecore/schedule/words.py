@@ -60,7 +60,10 @@ def rule_words(rule: Rule) -> str:
             text = f"{_days(rule.days)} at {listed([time_text(one) for one in rule.times])}"
         case Interval():
             start = datetime.fromtimestamp(rule.anchor, UTC)
-            text = f"every {length(rule.every)} of elapsed time"
+            every = length(rule.every)
+            if every.count(" ") == 1:
+                every = every.removeprefix("1 ")
+            text = f"every {every} of elapsed time"
             if rule.anchor:
                 text += f" from {start:%Y-%m-%d %H:%M:%S} UTC on"
             return text
