@@ -408,9 +408,7 @@ def import_(
     async def work(store: ScheduleStore) -> list[ScheduleEntry]:
         now = time.time()
         if not update:
-            return [
-                await store.add(replace(one, id=None, generation=1), now=now) for one in entries
-            ]
+            return await store.add_many([replace(one, generation=1) for one in entries], now=now)
         known = {one.id: one for one in (await store.read())[0]}
         done = []
         for one in entries:

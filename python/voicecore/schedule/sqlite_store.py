@@ -29,6 +29,11 @@ _COLUMNS = (
     "id, name, key, rule, zone, remind_minutes, voice_channel_id, text_channel_id, files, "
     "enabled, policy, generation, created_at, updated_at"
 )
+_INSERT = (
+    "INSERT INTO schedule_entries(id, name, key, rule, zone, remind_minutes, voice_channel_id, "
+    "text_channel_id, files, enabled, policy, generation, created_at, updated_at) "
+    "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE true"
+)
 _GUARD = "EXISTS (SELECT 1 FROM schedule_entries WHERE id = ? AND generation = ?)"
 _SKIP = (
     "INSERT INTO schedule_occurrences(entry_id, slot, due_at, state) "
@@ -96,18 +101,27 @@ class SqliteScheduleStore:
 
     async def add(self, entry: ScheduleEntry, *, now: float) -> ScheduleEntry:
         """See `ScheduleStore`."""
-        at = _milliseconds(now)
-        values = (*_values(entry), entry.generation, at, at)
         rows = await self._queue.execute(
-            "INSERT INTO schedule_entries(id, name, key, rule, zone, remind_minutes, "
-            "voice_channel_id, text_channel_id, files, enabled, policy, generation, created_at, "
-            "updated_at) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE true "
-            "ON CONFLICT(id) DO NOTHING RETURNING id",
-            (entry.id, *values),
+            f"{_INSERT} ON CONFLICT(id) DO NOTHING RETURNING id", _new_row(entry, entry.id, now)
         )
         if not rows:
             raise taken(stored_id(entry))
-        return entry.with_id(rows[0][0], entry.generation, at / 1000)
+        return entry.with_id(rows[0][0], entry.generation, _milliseconds(now) / 1000)
+
+    async def add_many(
+        self, entries: Sequence[ScheduleEntry], *, now: float
+    ) -> list[ScheduleEntry]:
+        """See `ScheduleStore`."""
+        if not entries:
+            return []
+        rows = await self._queue.transaction(
+            [(f"{_INSERT} RETURNING id", _new_row(one, None, now)) for one in entries]
+        )
+        since = _milliseconds(now) / 1000
+        return [
+            one.with_id(number[0][0], one.generation, since)
+            for one, number in zip(entries, rows, strict=True)
+        ]
 
     async def update(
         self, entry: ScheduleEntry, *, now: float, refire: bool = False
@@ -292,6 +306,11 @@ def _mark_step(mark: Mark, owner: str, now: float) -> Step:
         "WHERE schedule_occurrences.state = 'reminded' RETURNING 1",
         (entry_id, slot, due, mark.state, at, owner, *lives),
     )
+
+
+def _new_row(entry: ScheduleEntry, number: int | None, now: float) -> tuple[Any, ...]:
+    at = _milliseconds(now)
+    return (number, *_values(entry), entry.generation, at, at)
 
 
 def _values(entry: ScheduleEntry) -> tuple[Any, ...]:

@@ -70,6 +70,11 @@ class ScheduleStore(Protocol):
     async def add(self, entry: ScheduleEntry, *, now: float) -> ScheduleEntry:
         """Store a new entry; under its own id if it has one that is free. Due from now on."""
 
+    async def add_many(
+        self, entries: Sequence[ScheduleEntry], *, now: float
+    ) -> list[ScheduleEntry]:
+        """Store several, all or none, under ids of the store's choice."""
+
     async def update(
         self, entry: ScheduleEntry, *, now: float, refire: bool = False
     ) -> ScheduleEntry:
@@ -140,6 +145,12 @@ class MemoryScheduleStore:
         self._last_id = max(self._last_id, number)
         self._entries[number] = entry.with_id(number, entry.generation, now)
         return self._entries[number]
+
+    async def add_many(
+        self, entries: Sequence[ScheduleEntry], *, now: float
+    ) -> list[ScheduleEntry]:
+        """See `ScheduleStore`."""
+        return [await self.add(replace(one, id=None), now=now) for one in entries]
 
     async def update(
         self, entry: ScheduleEntry, *, now: float, refire: bool = False
