@@ -9,6 +9,7 @@ import inspect
 import logging
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
@@ -341,6 +342,23 @@ def test_a_loop_that_nobody_refers_to_keeps_running(run: Runner) -> None:
         gc.collect()
         await ticker.clock.advance(3)
         assert len(ticker.runs) == 7
+
+    run(main())
+
+
+def test_a_body_that_waits_for_what_only_it_knows_is_not_collected(run: Runner) -> None:
+    """R22: asyncio holds tasks weakly."""
+
+    async def main() -> None:
+        async def body() -> None:
+            await asyncio.get_running_loop().create_future()
+
+        task = weakref.ref(tasks.loop(seconds=1)(body).start())
+        await asyncio.sleep(0.01)
+        gc.collect()
+        held = task()
+        assert held is not None
+        held.cancel()
 
     run(main())
 
@@ -730,6 +748,42 @@ def test_a_wall_clock_set_right_after_a_wrong_start_is_noticed_in_seconds(run: R
     run(main())
 
 
+def test_a_bug_in_a_daily_body_is_not_met_again_at_once_by_who_starts_it_again(
+    run: Runner,
+) -> None:
+    async def main() -> None:
+        quiet()
+        ticker = Ticker(VirtualClock(MIDNIGHT))
+        ticker.then = [KeyError()] * 100
+        loop = ticker.loop(time=dt.time(0))
+
+        loop.start()
+        await ticker.clock.advance(10)
+        assert not loop.is_running()
+        loop.start()
+        await ticker.clock.advance(10)
+        assert loop.is_running()  # it waits for tomorrow
+        assert len(ticker.runs) == 1
+        loop.cancel()
+
+    run(main())
+
+
+def test_a_clock_set_back_during_retries_does_not_count_the_run_twice(run: Runner) -> None:
+    async def main() -> None:
+        ticker = Ticker(VirtualClock(MIDNIGHT - 1))
+        ticker.then = [OSError()] * 4
+        loop = ticker.loop(time=dt.time(0))
+        loop.start()
+        await ticker.clock.advance(2.5)
+        ticker.clock.step_wall(-60)
+        await ticker.clock.advance(120)
+        assert (loop.current_loop, loop.missed) == (1, 0)
+        loop.cancel()
+
+    run(main())
+
+
 def test_overdue_times_coalesce_into_the_latest(run: Runner) -> None:
     async def main() -> None:
         ticker = Ticker(VirtualClock(MIDNIGHT - 1))
@@ -872,7 +926,7 @@ def test_a_refused_change_leaves_the_loop_as_it_was() -> None:
     loop = tasks.loop(seconds=5)(nothing)
     for wrong in ({"seconds": -1}, {"time": "x"}, {"time": dt.time(8), "minutes": 1}):
         with pytest.raises(InvalidArgument):
-            loop.change_interval(**wrong)  # type: ignore[call-overload]
+            loop.change_interval(**wrong)
     assert (loop.seconds, loop.time) == (5.0, None)
 
 

@@ -157,7 +157,7 @@ class Daily:
     def _scan(self, now: float) -> None:
         # Looks at each stretch of the wall clock once, unless the clock was set back: then the same
         # dates come again, and `handled` knows those that have run.
-        after = max(min(self._horizon, now), now - _LOOK_BACK_SECONDS)
+        after = max(self._horizon, now - _LOOK_BACK_SECONDS)
         self._horizon = now
         self._quiet = None
         fresh = [one for one in _times.between(self.slots, after, now) if self._open(one)]

@@ -86,8 +86,8 @@ def occurrence(slot: Slot, date: dt.date) -> Occurrence | None:
 
 
 def _dates(slot: Slot, after: float) -> Iterator[dt.date]:
-    # One day early: a gap before midnight moves an occurrence into the next local date.
-    date = dt.datetime.fromtimestamp(after, slot.zone).date() - _DAY
+    # Of earlier dates none is later: clocks showed all of them by then.
+    date = dt.datetime.fromtimestamp(after, slot.zone).date()
     while True:
         yield date
         date += _DAY
