@@ -1,0 +1,112 @@
+"""`SessionMutex`: one session per key, in memory and in the file."""
+
+from __future__ import annotations
+
+from voicecore.errors import Closed
+from voicecore.queue import key_text
+from voicecore.reference.queue import CommandQueue
+from voicecore.sessions import SessionTaken
+
+_ONLY_KEY = ""
+
+
+class Claim:
+    """A key, held. Released exactly once, however the session ends (R21)."""
+
+    def __init__(self, mutex: SessionMutex, key: str, entry_id: int | None) -> None:
+        self._mutex = mutex
+        self.key = key
+        self.entry_id = entry_id
+        self.attempt: int | None = None
+        self.held = True
+
+    async def persist(self, command_id: int | None = None) -> int:
+        """Take the durable lease, before anything is connected; its attempt fences off others.
+
+        Raises:
+            SessionTaken: another process has it; the claim in memory is given back.
+        """
+        if not self.held:
+            raise Closed(f"the claim of key {self.key} was released before")
+        queue, now = self._mutex.queue, self._mutex.queue._now()
+        try:
+            rows = await queue.execute(
+                "INSERT INTO bot_sessions(key, attempt, entry_id, command_id, owner, lease_until,"
+                " started_at, state) VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, 'running')"
+                " ON CONFLICT (key) DO UPDATE SET attempt = attempt + 1,"
+                " entry_id = excluded.entry_id, command_id = excluded.command_id,"
+                " owner = excluded.owner, lease_until = excluded.lease_until,"
+                " started_at = excluded.started_at, state = 'running', ended_at = NULL,"
+                " outcome = NULL, position = NULL WHERE owner IS NULL OR lease_until <= ?6"
+                " RETURNING attempt",
+                (
+                    self.key,
+                    self.entry_id,
+                    command_id,
+                    queue.owner,
+                    now + round(queue.lease * 1000),
+                    now,
+                ),
+            )
+            if not rows:
+                taken = SessionTaken(f"the session of key {self.key} is leased to somebody else")
+                taken.reason = "taken"
+                raise taken
+        except BaseException:
+            self._forget()
+            raise
+        self.attempt = int(rows[0][0])
+        return self.attempt
+
+    async def release(self, outcome: str = "done") -> None:
+        """Give the key back, in the file first. Idempotent; a lease that was lost is no error."""
+        if not self.held:
+            return
+        queue = self._mutex.queue
+        try:
+            if self.attempt is not None:
+                await queue.execute(
+                    "UPDATE bot_sessions SET owner = NULL, lease_until = NULL, ended_at = ?,"
+                    " outcome = ?, state = 'ended' WHERE key = ? AND attempt = ? AND owner = ?",
+                    (queue._now(), outcome, self.key, self.attempt, queue.owner),
+                )
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        self.held = False
+        self._mutex._claims.pop(self._mutex._slot(self.key), None)
+
+
+class SessionMutex:
+    """One session per key, a guild by default (R20, D23).
+
+    Atomic among the tasks of one event loop only, because nothing awaits between looking and
+    assigning. Two threads can both find the key free: the native one uses compare-and-exchange.
+
+    Args:
+        queue: where the leases are.
+        single: one session in the whole process, whatever its key.
+    """
+
+    def __init__(self, queue: CommandQueue, *, single: bool = False) -> None:
+        self.queue = queue
+        self._single = single
+        self._claims: dict[str, Claim] = {}
+
+    def claim_nowait(self, key: str | int, entry_id: int | None = None) -> Claim | None:
+        """Claim a key; None when it is held. Never waits."""
+        name = key_text(key) or ""
+        slot = self._slot(name)
+        if slot in self._claims:
+            return None
+        claim = self._claims[slot] = Claim(self, name, entry_id)
+        return claim
+
+    def entry_of(self, key: str | int) -> int | None:
+        """The entry that holds the key; None when nobody does."""
+        name = key_text(key)
+        return next((one.entry_id for one in self._claims.values() if one.key == name), None)
+
+    def _slot(self, key: str) -> str:
+        return _ONLY_KEY if self._single else key
