@@ -1,0 +1,140 @@
+"""One session per key: in memory at once, in the file before anything is connected."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from contract.harness import Bench, Queue
+from voicecore import reference
+from voicecore.errors import Closed, StaleClaim
+from voicecore.queue import CommandQueue
+from voicecore.sessions import SessionMutex, SessionTaken
+
+
+def mutex(queue: Queue, **settings: bool) -> SessionMutex | reference.SessionMutex:
+    if isinstance(queue, CommandQueue):
+        return SessionMutex(queue, **settings)
+    return reference.SessionMutex(queue, **settings)
+
+
+async def test_a_key_has_one_claim_until_it_is_released(bench: Bench) -> None:
+    """R21."""
+    async with bench.queue() as queue:
+        sessions = mutex(queue)
+        claim = sessions.claim_nowait("a", 3)
+        assert claim is not None
+        assert sessions.claim_nowait("a", 4) is None
+        assert sessions.claim_nowait("b", 4) is not None
+        assert (sessions.entry_of("a"), sessions.entry_of("b"), sessions.entry_of("c")) == (
+            3,
+            4,
+            None,
+        )
+        await claim.release()
+        await claim.release()
+        assert sessions.claim_nowait("a", 5) is not None
+
+
+async def test_an_integer_is_the_same_key_as_its_text(bench: Bench) -> None:
+    async with bench.queue() as queue:
+        sessions = mutex(queue)
+        assert sessions.claim_nowait(77) is not None
+        assert sessions.claim_nowait("77") is None
+
+
+async def test_one_session_in_all_is_an_option(bench: Bench) -> None:
+    """D23."""
+    async with bench.queue() as queue:
+        sessions = mutex(queue, single=True)
+        claim = sessions.claim_nowait("a", 3)
+        assert claim is not None
+        assert sessions.claim_nowait("b", 4) is None
+        await claim.release()
+        assert sessions.claim_nowait("b", 4) is not None
+
+
+async def test_the_attempt_of_a_key_only_grows(bench: Bench) -> None:
+    async with bench.queue() as queue:
+        sessions = mutex(queue)
+        for expected in (1, 2, 3):
+            claim = sessions.claim_nowait("a", 3)
+            assert claim is not None
+            assert claim.attempt is None
+            assert await claim.persist() == claim.attempt == expected
+            await claim.release("done")
+        row = bench.stranger("SELECT attempt, owner, outcome, state FROM bot_sessions")
+        assert row == [[3, None, "done", "ended"]]
+
+
+async def test_another_process_that_holds_the_key_refuses_and_the_memory_is_free_again(
+    bench: Bench,
+) -> None:
+    async with bench.queue() as here, bench.queue() as there:
+        first, second = mutex(here), mutex(there)
+        held = first.claim_nowait("a", 3)
+        refused = second.claim_nowait("a", 4)
+        assert held is not None
+        assert refused is not None
+        await held.persist()
+        with pytest.raises(SessionTaken) as raised:
+            await refused.persist()
+        assert raised.value.reason == "taken"
+        assert not refused.held
+        again = second.claim_nowait("a", 5)
+        assert again is not None
+        await held.release()
+        assert await again.persist() == 2
+
+
+async def test_a_lease_that_ran_out_can_be_taken_and_its_late_end_disturbs_nobody(
+    bench: Bench,
+) -> None:
+    async with bench.queue(lease=30) as here, bench.queue(lease=30) as there:
+        dead, alive = mutex(here).claim_nowait("a", 3), mutex(there).claim_nowait("a", 4)
+        assert dead is not None
+        assert alive is not None
+        await dead.persist()
+        bench.wall.pass_(30)
+        assert await alive.persist() == 2
+        await dead.release("late")
+        rows = bench.stranger("SELECT attempt, owner, outcome FROM bot_sessions")
+        assert rows == [[2, there.owner, None]]
+        await alive.release()
+
+
+async def test_a_released_claim_cannot_be_persisted(bench: Bench) -> None:
+    async with bench.queue() as queue:
+        claim = mutex(queue).claim_nowait("a")
+        assert claim is not None
+        await claim.release()
+        with pytest.raises(Closed):
+            await claim.persist()
+
+
+async def test_a_cancelled_persist_gives_the_memory_back(bench: Bench) -> None:
+    async with bench.queue() as queue:
+        sessions = mutex(queue)
+        claim = sessions.claim_nowait("a")
+        assert claim is not None
+        task = asyncio.create_task(claim.persist())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sessions.claim_nowait("a") is not None
+
+
+async def test_statistics_count_leased_sessions(bench: Bench) -> None:
+    async with bench.queue(lease=30) as queue:
+        claim = mutex(queue).claim_nowait("a")
+        assert claim is not None
+        await claim.persist()
+        assert (await queue.statistics()).sessions == 1
+        bench.wall.pass_(31)
+        assert (await queue.statistics()).sessions == 0
+
+
+def test_taken_is_a_stale_claim() -> None:
+    assert issubclass(SessionTaken, StaleClaim)
