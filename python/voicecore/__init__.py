@@ -68,6 +68,8 @@ if TYPE_CHECKING:
         ScheduleEntry,
         SqliteScheduleStore,
     )
+    from voicecore.scheduler import Scheduler, SchedulerStatistics, Session
+    from voicecore.sessions import Claim, SessionMutex, SessionTaken
     from voicecore.statistics import EngineStatistics, Lateness, PlayerStatistics, Underruns
     from voicecore.transcoding import TranscodeResult, transcode
 
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "Arrival": "receiver",
     "ArrivalTimes": "receiver",
+    "Claim": "sessions",
     "Command": "queue",
     "CommandQueue": "queue",
     "CronLine": "schedule",
@@ -92,6 +95,11 @@ _LAZY = {
     "ReceiverStatistics": "receiver",
     "ScheduleChecker": "schedule",
     "ScheduleEntry": "schedule",
+    "Scheduler": "scheduler",
+    "SchedulerStatistics": "scheduler",
+    "Session": "scheduler",
+    "SessionMutex": "sessions",
+    "SessionTaken": "sessions",
     "SqliteScheduleStore": "schedule",
     "SyncCommandQueue": "queue",
     "TranscodeResult": "transcoding",
@@ -116,6 +124,7 @@ __all__ = [
     "Arrival",
     "ArrivalTimes",
     "CertificateError",
+    "Claim",
     "Closed",
     "Command",
     "CommandQueue",
@@ -155,6 +164,11 @@ __all__ = [
     "ReceiverStatistics",
     "ScheduleChecker",
     "ScheduleEntry",
+    "Scheduler",
+    "SchedulerStatistics",
+    "Session",
+    "SessionMutex",
+    "SessionTaken",
     "Sink",
     "SinkError",
     "Source",

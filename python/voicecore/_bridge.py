@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 from voicecore import _core
+from voicecore.errors import Closed
 
 Handler = Callable[[int, int], None]
 
@@ -32,7 +33,7 @@ class LoopBridge:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.channel = _core.EventChannel()
+        self._channel: _core.EventChannel | None = _core.EventChannel()
         self.generation = _core._fork_generation()
         self._handlers: dict[int, Handler] = {}
         self._sweepers: dict[int, Callable[[], None]] = {}
@@ -44,6 +45,13 @@ class LoopBridge:
         # One step, so that the loop knows of the generator; it suspends at its yield.
         with contextlib.suppress(StopIteration):
             self._sentinel.__anext__().send(None)
+
+    @property
+    def channel(self) -> _core.EventChannel:
+        """Where native threads send this loop's events."""
+        if self._channel is None:
+            raise Closed("the event loop has ended")
+        return self._channel
 
     async def _watch(self) -> AsyncGenerator[None, None]:
         try:
@@ -80,7 +88,9 @@ class LoopBridge:
             # The child of a fork: draining would steal the parent's wake-ups.
             self.loop.remove_reader(self._fd)
             return
-        events, overflowed = self.channel.drain()
+        if self._channel is None:
+            return
+        events, overflowed = self._channel.drain()
         for subject, kind, value in events:
             handler = self._handlers.get(subject)
             if handler is not None:
@@ -105,6 +115,8 @@ class LoopBridge:
             dependent._loop_ended()
         self._handlers.clear()
         self._sweepers.clear()
+        # Whatever still refers to this bridge (a traceback) does not keep the descriptor open.
+        self._channel = None
 
 
 def current() -> LoopBridge:

@@ -79,6 +79,7 @@ class Player:
         self._tracks = [source.info for source in sources]
         self._sink = sink
         self._volume = float(volume)
+        self._native_control: _core.PlayerControl | None = None
         self._after = after
         self._reason: str | None = None
         self._waiters: set[asyncio.Future[None]] = set()
@@ -126,7 +127,16 @@ class Player:
             InvalidArgument: out of range, or not a number.
         """
         self._volume = _validate.volume(volume)
+        if self._native_control is not None:
+            self._native_control.gain = self._volume
         self._handle.set_volume(self._volume)
+
+    def _control(self) -> _core.PlayerControl:
+        """What commands from the queue steer this player with, on no event loop."""
+        if self._native_control is None:
+            seekable = all(track.seekable for track in self._tracks)
+            self._native_control = _core.PlayerControl(self._handle, self._volume, seekable)
+        return self._native_control
 
     def append(self, source: Source) -> None:
         """Add a track after the last one.
@@ -177,6 +187,8 @@ class Player:
     @property
     def volume(self) -> float:
         """The linear gain set last."""
+        if self._native_control is not None:
+            return float(self._native_control.gain)
         return self._volume
 
     @property

@@ -336,6 +336,11 @@ class _Queue:
         return cast(str, self._settings["owner"])
 
     @property
+    def default_key(self) -> str:
+        """The key of commands that name none."""
+        return cast(str, self._settings["default_key"])
+
+    @property
     def lease(self) -> float:
         """Seconds that a claim is held for without a renewal."""
         return self._lease
@@ -581,13 +586,16 @@ class CommandQueue(_Queue):
             ),
         )
 
-    async def give_back(self, command: Command) -> None:
-        """Undo a claim: the next one may take it at once.
+    async def give_back(self, command: Command, *, delay: float = 0.0) -> None:
+        """Undo a claim: the next one may take it, `delay` seconds from now.
 
         Raises:
             StaleClaim: the claim is not the live one.
         """
-        await self._do(self._native.give_back(command.id, command.attempt, _millis(self.now())))
+        wait = _millis(_validate.seconds("delay", delay))
+        await self._do(
+            self._native.give_back(command.id, command.attempt, _millis(self.now()), wait)
+        )
 
     async def cancel(self, id: int) -> bool:
         """Take a command back. False: it is no longer waiting."""
@@ -773,7 +781,7 @@ class CommandQueue(_Queue):
         bridge = _bridge.current()
         for row in rows:
             self._native.submit(
-                self._native.give_back(row[0], row[12], _millis(self.now())), bridge.channel
+                self._native.give_back(row[0], row[12], _millis(self.now()), 0), bridge.channel
             )
 
 

@@ -173,9 +173,11 @@ void bind_calls(py::class_<QueueHandle>& queue) {
                      as_is);
              })
         .def("give_back",
-             [](const QueueHandle&, std::int64_t id, std::int64_t attempt, Millis now) -> Call {
-                 return make_call([=](Store& store) { return store.give_back(id, attempt, now); },
-                                  nothing);
+             [](const QueueHandle&, std::int64_t id, std::int64_t attempt, Millis now,
+                Millis delay) -> Call {
+                 return make_call(
+                     [=](Store& store) { return store.give_back(id, attempt, now, delay); },
+                     nothing);
              })
         .def("cancel",
              [](const QueueHandle&, std::int64_t id, Millis now) -> Call {

@@ -48,13 +48,22 @@ class EmittingListener final : public command::SchedulerListener {
     void on_steered() noexcept override { emit(EventKind::steered, 0); }
     void on_trouble() noexcept override { emit(EventKind::trouble, 0); }
     [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+    // The channel's descriptor lives no longer than its loop needs it.
+    void let_go() noexcept {
+        const std::lock_guard lock{mutex_};
+        events_.reset();
+    }
 
   private:
     void emit(EventKind kind, std::int64_t value) noexcept {
-        events_->emit({.subject = id_, .value = value, .kind = kind});
+        const std::lock_guard lock{mutex_};
+        if (events_ != nullptr) {
+            events_->emit({.subject = id_, .value = value, .kind = kind});
+        }
     }
     const std::uint64_t id_ = playback::next_id();
-    const std::shared_ptr<engine::EventChannel> events_;
+    std::mutex mutex_;
+    std::shared_ptr<engine::EventChannel> events_;
 };
 
 struct SchedulerBox {
@@ -150,6 +159,8 @@ void bind_scheduler(py::module_& module) {
                                                             player.get().player, volume, seekable)};
              }),
              py::arg("player"), py::arg("volume"), py::arg("seekable"))
+        .def_property_readonly(
+            "stop_requested", [](const ControlBox& self) { return self.control->stop_requested(); })
         .def_property(
             "gain", [](const ControlBox& self) { return self.control->gain(); },
             [](const ControlBox& self, float gain) { self.control->note_gain(gain); });
@@ -163,8 +174,11 @@ void bind_scheduler(py::module_& module) {
         .def("start", [](const SchedulerHandle& self) { unwrap(self.get().scheduler->start()); })
         .def("stop",
              [](const SchedulerHandle& self) {
-                 TickScheduler& scheduler = *self.get().scheduler;
-                 without_gil([&] { scheduler.stop(); });
+                 SchedulerBox& box = self.get();
+                 without_gil([&] {
+                     box.scheduler->stop();
+                     box.listener->let_go();
+                 });
              })
         .def("nudge", [](const SchedulerHandle& self) { self.get().scheduler->nudge(); })
         .def("take",

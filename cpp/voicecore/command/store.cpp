@@ -277,17 +277,18 @@ Result<bool> Store::nack(std::int64_t id, std::int64_t attempt, Millis now,
     return again;
 }
 
-Status Store::give_back(std::int64_t id, std::int64_t attempt, Millis now) {
+Status Store::give_back(std::int64_t id, std::int64_t attempt, Millis now, Millis delay) {
     if (auto ok = usable(); !ok) return ok;
     auto back = database_.cached(
-        "UPDATE bot_commands SET state = 'ready', lease_until = NULL, owner = NULL WHERE id = ?1");
+        "UPDATE bot_commands SET state = 'ready', lease_until = NULL, owner = NULL,"
+        " not_before = coalesce(?2, not_before) WHERE id = ?1");
     if (!back) return std::move(back).error();
     auto transaction = Transaction::begin(database_);
     if (!transaction) return std::move(transaction).error();
     if (auto ok = check_claim(id, attempt, now); !ok) return ok;
     {
         const Use statement{*back.value()};
-        statement->bind_all(id);
+        statement->bind_all(id, delay > 0 ? std::optional{now + delay} : std::nullopt);
         if (auto step = statement->step(); !step) return std::move(step).error();
     }
     return transaction->commit();

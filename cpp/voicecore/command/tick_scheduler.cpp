@@ -76,7 +76,6 @@ TickScheduler::TickScheduler(std::unique_ptr<Store> store, std::unique_ptr<Store
 
 TickScheduler::~TickScheduler() {
     stop();
-    if (wake_fd_ >= 0) ::close(wake_fd_);
 }
 
 TimePoint TickScheduler::now() const noexcept {
@@ -94,19 +93,28 @@ Status TickScheduler::start() {
 }
 
 void TickScheduler::stop() noexcept {
+    const std::lock_guard stopping{stop_mutex_};
     stopping_.store(true, std::memory_order_release);
     nudge();
-    if (!thread_.joinable()) return;
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
+    if (store_ == nullptr) return;
     // No one rings here any more, and what the log holds moves into the file.
     if (auto ok = store_->retire_worker(); !ok) report_trouble(ok.error());
     if (auto ok = store_->checkpoint(true); !ok) report_trouble(ok.error());
+    bell_.reset();
+    watched_.reset();
+    store_.reset();
+    const std::lock_guard lock{mutex_};
+    if (wake_fd_ >= 0) ::close(std::exchange(wake_fd_, -1));
 }
 
 void TickScheduler::nudge() noexcept {
     nudged_.store(true, std::memory_order_release);
+    const std::lock_guard lock{mutex_};
     const std::uint64_t one = 1;
-    [[maybe_unused]] const auto written = ::write(wake_fd_, &one, sizeof one);
+    if (wake_fd_ >= 0) {
+        [[maybe_unused]] const auto written = ::write(wake_fd_, &one, sizeof one);
+    }
 }
 
 std::vector<Command> TickScheduler::take() {
@@ -197,7 +205,8 @@ void TickScheduler::sleep_until_something() noexcept {
 }
 
 void TickScheduler::turn() noexcept {
-    turn(false);
+    const std::lock_guard one{stop_mutex_};
+    if (store_ != nullptr) turn(false);
 }
 
 void TickScheduler::turn(bool rang) noexcept {

@@ -75,7 +75,7 @@ class TickScheduler {
     ~TickScheduler();
 
     [[nodiscard]] Status start();
-    // The thread has left when this returns. Idempotent.
+    // The thread has left and the file is closed when this returns. Idempotent.
     void stop() noexcept;
 
     // Look now: for a sender in the same process.
@@ -120,19 +120,20 @@ class TickScheduler {
     void report_trouble(Error error) noexcept;
     [[nodiscard]] TimePoint now() const noexcept;
 
-    const std::unique_ptr<Store> store_;
-    const std::unique_ptr<Store> watched_;
+    std::unique_ptr<Store> store_;
+    std::unique_ptr<Store> watched_;
     SchedulerListener& listener_;
     SchedulerOptions options_;
     const WallClock wall_;
     const Clock* manual_;
     SteadyClock steady_;
     std::unique_ptr<Doorbell> bell_;
-    int wake_fd_ = -1;
     std::atomic<bool> stopping_{false};
     std::atomic<bool> nudged_{false};
 
-    mutable std::mutex mutex_;                   // everything below
+    std::mutex stop_mutex_;     // one stop() or turn() at a time; before mutex_
+    mutable std::mutex mutex_;  // everything below
+    int wake_fd_ = -1;
     std::vector<Command> handed_;                // claimed, not taken yet
     std::map<std::int64_t, std::int64_t> open_;  // id → attempt: claimed, not forgotten yet
     std::map<std::string, Session> sessions_;

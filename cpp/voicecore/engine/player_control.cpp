@@ -29,6 +29,7 @@ std::string PlayerControl::resume() {
 }
 
 std::string PlayerControl::stop() {
+    stop_requested_.store(true, std::memory_order_release);
     if (player_->state() == playback::PlayerState::finished) return kOver;
     player_->stop();
     return kDone;

@@ -25,11 +25,16 @@ class PlayerControl final : public command::SessionControl {
 
     // The linear gain as last set, here or by set_volume().
     [[nodiscard]] float gain() const noexcept { return volume_.load(std::memory_order_relaxed); }
+    // A stop came this way: whoever plays one track after the other must not begin the next.
+    [[nodiscard]] bool stop_requested() const noexcept {
+        return stop_requested_.load(std::memory_order_acquire);
+    }
     void note_gain(float gain) noexcept { volume_.store(gain, std::memory_order_relaxed); }
 
   private:
     const std::shared_ptr<playback::Player> player_;
     std::atomic<float> volume_;
+    std::atomic<bool> stop_requested_{false};
     const bool seekable_;
 };
 

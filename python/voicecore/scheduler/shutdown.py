@@ -1,0 +1,128 @@
+"""The end of a scheduler: every step runs, whatever the others do (lesson R40, D05, D06)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from voicecore.scheduler.scheduler import Scheduler
+
+log = logging.getLogger("voicecore.scheduler")
+
+_KEPT: Final = 0.25
+"""The part of the time that waiting for sessions must leave for the steps behind it."""
+
+
+class ShutdownSteps:
+    """Runs once, within `Scheduler.SHUTDOWN_TIMEOUT_SECONDS` in all."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._seconds = scheduler.SHUTDOWN_TIMEOUT_SECONDS
+        self._deadline = time.monotonic() + self._seconds
+
+    async def run(self) -> None:
+        """Admission, audio, background tasks, tick, state, client; in this order."""
+        scheduler = self._scheduler
+        scheduler._admitting = False  # first: nothing may start while the rest is waited for
+        for step in (
+            self._stop_claiming,
+            self._stop_audio,
+            self._wait_for_tasks,
+            self._cancel_tick,
+            self._clear_state,
+            self._close_client,
+            self._close_queue,
+        ):
+            await self._run_step(step)
+
+    async def _run_step(self, step: Callable[[], Awaitable[None]]) -> None:
+        # A step that is late still gets a moment, so that the ones behind it always run.
+        left = max(0.2, self._deadline - time.monotonic())
+        try:
+            async with asyncio.timeout(left):
+                await step()
+        except TimeoutError:
+            log.warning("Shutdown: %s took longer than %.1f s", step.__name__.strip("_"), left)
+        except Exception:
+            log.exception("Shutdown: %s failed", step.__name__.strip("_"))
+
+    async def _stop_claiming(self) -> None:
+        scheduler = self._scheduler
+        native = scheduler._native
+        if native is None:
+            return
+        await asyncio.get_running_loop().run_in_executor(None, native.stop)
+        # Claimed and not begun: the next run has them.
+        for row in native.take():
+            from voicecore.queue import command_from_row
+
+            with contextlib.suppress(Exception):
+                await scheduler.queue.give_back(command_from_row(row))
+
+    async def _stop_audio(self) -> None:
+        for session in list(self._scheduler._sessions.values()):
+            session.stop()
+
+    async def _wait_for_tasks(self) -> None:
+        pending = set(self._scheduler._pending_tasks)
+        if pending:
+            left = self._deadline - time.monotonic() - self._seconds * _KEPT
+            _, pending = await asyncio.wait(pending, timeout=max(0.0, left))
+        for task in pending:
+            task.cancel()
+        if pending:
+            await asyncio.wait(pending, timeout=self._seconds * _KEPT / 4)
+        await self._scheduler.sessions.settle()
+
+    async def _cancel_tick(self) -> None:
+        runner = self._scheduler._runner
+        if runner is None or runner is asyncio.current_task():
+            return
+        runner.cancel()
+        await asyncio.wait([runner])
+
+    async def _clear_state(self) -> None:
+        await self._scheduler.state_repo.clear()
+
+    async def _close_client(self) -> None:
+        close: Any = getattr(self._scheduler.client, "close", None)
+        if close is None:
+            return
+        result = close()
+        if inspect.isawaitable(result):
+            await result
+
+    async def _close_queue(self) -> None:
+        if self._scheduler._owns_queue:
+            await self._scheduler.queue.aclose()
+
+
+def install_signal_handlers(scheduler: Scheduler) -> None:
+    """SIGTERM and SIGINT begin the shutdown, from the loop and not from the handler (D17)."""
+    loop = asyncio.get_running_loop()
+
+    # Not among the scheduler's background tasks: the shutdown waits for those.
+    under_way: set[asyncio.Task[None]] = set()
+
+    def begin() -> None:
+        task = loop.create_task(scheduler.shutdown(), name="voicecore-signal")
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+
+    def from_handler(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(begin)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, begin)
+        except (NotImplementedError, RuntimeError):
+            signal.signal(number, from_handler)

@@ -1,0 +1,188 @@
+"""The session mutex: at most one session per key, among threads and among processes.
+
+The claim in memory is one compare-and-exchange in the native core (lesson R21, R24); the durable
+lease in the queue file holds it across processes, and its attempt fences off whoever was late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, cast
+
+from voicecore import _core
+from voicecore.errors import Closed, StaleClaim
+from voicecore.queue import CommandQueue, key_text
+
+
+class SessionTaken(StaleClaim):
+    """Another process leases this key's session."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSession:
+    """A key that is claimed in this process."""
+
+    key: str
+    entry_id: int | None
+    attempt: int
+    """Of the durable lease; 0 while there is none yet."""
+
+
+class Claim:
+    """A key, held. Made by `SessionMutex.claim_nowait`; released exactly once, however it ends.
+
+    Usable as an async context manager that releases with "done", "failed" or "cancelled".
+    """
+
+    def __init__(self, mutex: SessionMutex, key: str, entry_id: int | None, ticket: int) -> None:
+        self._mutex = mutex
+        self._ticket = ticket
+        self._attempt: int | None = None
+        self._released = False
+        self.key = key
+        self.entry_id = entry_id
+
+    @property
+    def attempt(self) -> int | None:
+        """The lease's number, which only grows for a key; None before `persist`."""
+        return self._attempt
+
+    @property
+    def held(self) -> bool:
+        """Neither released, nor lost to another process as far as is known here."""
+        return not self._released
+
+    async def persist(self, command_id: int | None = None) -> int:
+        """Take the durable lease; returns its attempt. To be done before anything is connected.
+
+        Raises:
+            SessionTaken: another process has it; the claim in memory is given back.
+            DatabaseError: the file failed; the claim in memory is given back.
+        """
+        if self._released:
+            raise Closed(f"the claim of key {self.key} was released before")
+        queue = self._mutex.queue
+        leasing = asyncio.ensure_future(queue.lease_session(self.key, self.entry_id, command_id))
+        try:
+            attempt = await asyncio.shield(leasing)
+        except asyncio.CancelledError:
+            # The lease may still come: it is given back when it does.
+            self._release_memory()
+            leasing.add_done_callback(self._give_back_late)
+            raise
+        except StaleClaim as refused:
+            self._release_memory()
+            taken = SessionTaken(str(refused))
+            taken.reason = refused.reason
+            raise taken from None
+        except BaseException:
+            self._release_memory()
+            raise
+        self._attempt = attempt
+        self._mutex._native.set_attempt(self.key, self._ticket, attempt)
+        return attempt
+
+    def _give_back_late(self, leasing: asyncio.Future[int]) -> None:
+        if leasing.cancelled() or leasing.exception() is not None:
+            return
+        self._mutex._end_soon(self.key, leasing.result(), "cancelled")
+
+    async def release(self, outcome: str = "done") -> None:
+        """Give the key back, in the file first. Idempotent. A lease that was lost is no error."""
+        if self._released:
+            return
+        try:
+            if self._attempt is not None:
+                with contextlib.suppress(StaleClaim):
+                    await self._mutex.queue.end_session(self.key, self._attempt, outcome)
+        finally:
+            self._release_memory()
+
+    def release_nowait(self, outcome: str = "done") -> None:
+        """Give the key back in memory now; the lease in the file ends soon after. Idempotent."""
+        if self._released:
+            return
+        self._release_memory()
+        if self._attempt is not None:
+            self._mutex._end_soon(self.key, self._attempt, outcome)
+
+    def check(self) -> None:
+        """Refuse a stale start.
+
+        Raises:
+            StaleClaim: released, never leased, or followed by a later attempt.
+        """
+        attempt = self._attempt or 0
+        if self._released or not self._mutex._native.holds(self.key, attempt):
+            stale = StaleClaim(
+                f"the session of key {self.key}, attempt {attempt}, does not hold its key any more"
+            )
+            stale.reason = "finished" if self._released else "taken"
+            raise stale
+
+    def _release_memory(self) -> None:
+        if not self._released:
+            self._released = True
+            self._mutex._native.release(self.key, self._ticket)
+
+    async def __aenter__(self) -> Self:
+        if self._attempt is None:
+            await self.persist()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        outcome = "done"
+        if kind is not None:
+            outcome = "cancelled" if issubclass(kind, asyncio.CancelledError) else "failed"
+        await self.release(outcome)
+
+
+class SessionMutex:
+    """One session per key, a guild by default (lesson R20, D23).
+
+    Args:
+        queue: where the leases are.
+        single: one session in the whole process, whatever its key.
+    """
+
+    def __init__(self, queue: CommandQueue, *, single: bool = False) -> None:
+        self.queue = queue
+        self._native = _core.SessionMutex(single)
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def claim_nowait(self, key: str | int, entry_id: int | None = None) -> Claim | None:
+        """Claim a key; None when it is held. Never waits, and is safe from any thread."""
+        name = cast(str, key_text(key))
+        ticket = self._native.claim(name, entry_id)
+        return None if ticket is None else Claim(self, name, entry_id, ticket)
+
+    def held(self) -> list[HeldSession]:
+        """What is claimed in this process, by key."""
+        return [HeldSession(*one) for one in self._native.held()]
+
+    def entry_of(self, key: str | int) -> int | None:
+        """The entry that holds the key; None when nobody does."""
+        name = key_text(key)
+        return next((one.entry_id for one in self.held() if one.key == name), None)
+
+    async def settle(self) -> None:
+        """Wait until every lease that was given back without waiting has ended in the file."""
+        while self._ending:
+            await asyncio.wait(set(self._ending))
+
+    def _end_soon(self, key: str, attempt: int, outcome: str) -> None:
+        async def end() -> None:
+            with contextlib.suppress(StaleClaim):
+                await self.queue.end_session(key, attempt, outcome)
+
+        task = asyncio.get_running_loop().create_task(end(), name=f"voicecore-end-{key}")
+        self._ending.add(task)  # asyncio itself holds tasks weakly (lesson R22)
+        task.add_done_callback(self._ending.discard)
