@@ -483,7 +483,8 @@ class Scheduler:
 
     def _warn(self, text: str, *args: object) -> None:
         self._warnings += 1
-        log.warning(text, *args)
+        # As text: a log record may be kept for long, and an exception keeps everything alive.
+        log.warning(text, *map(str, args))
 
     def _on_runner_done(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
