@@ -17,6 +17,7 @@ from voicecore.cli.exits import Exit, Interrupted, exit_code, text_of
 from voicecore.cli.output import complain
 from voicecore.cli.play import play
 from voicecore.cli.probe import probe
+from voicecore.cli.queue import queue
 from voicecore.cli.receive import receive
 from voicecore.cli.schedule import schedule
 from voicecore.cli.transcode import transcode
@@ -49,7 +50,7 @@ def cli(context: click.Context) -> int | None:
     return None
 
 
-for _command in (probe, play, receive, transcode, schedule, doctor):
+for _command in (probe, play, receive, transcode, queue, schedule, doctor):
     cli.add_command(_command)
 
 

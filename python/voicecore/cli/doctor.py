@@ -14,9 +14,10 @@ from typing import Any
 import click
 
 from voicecore import Engine, Receiver, ToneSource, UdpSink, __version__, _core
-from voicecore.cli.exits import Exit, text_of
+from voicecore.cli.exits import Exit, one_line, text_of
 from voicecore.cli.output import print_json
 from voicecore.cli.signals import StopSignals
+from voicecore.cli.sqlite_copies import shared_with_python
 from voicecore.engine import _codec
 from voicecore.errors import VoicecoreError
 
@@ -34,20 +35,43 @@ BAD_SLEEP_MS = 5.0
 Examples:
   voicecore doctor
   voicecore doctor --json | python3 -m json.tool
+  voicecore doctor --db bot.db
 
 \b
-Takes about three seconds. Exit code 0 also when problems are found: they are
-listed at the end, and under "problems" in the JSON.
+Takes about three seconds; with --db it looks at a queue file instead, at once.
+It changes nothing there, also while a bot uses the file. Exit code 0 also when
+problems are found: they are listed at the end, and under "problems" in the JSON.
 """,
 )
+@click.option("--db", metavar="FILE", help="Look at this queue file instead of the machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words.")
-def doctor(as_json: bool) -> int:
-    """Look at this machine: versions, clock, sleep lateness, a loopback test; what each means."""
+def doctor(db: str | None, as_json: bool) -> int:
+    """Look at this machine: versions, clock, sleep lateness, a loopback test; what each means.
+
+    With --db at a queue file: its state, who uses it, what is stuck and why.
+    """
+    if db is not None:
+        return _doctor_file(db, as_json)
     record = asyncio.run(_examine())
     if as_json:
         print_json("doctor", record)
     else:
         _print(record)
+    return Exit.DONE
+
+
+def _doctor_file(path: str, as_json: bool) -> int:
+    from voicecore.cli.doctor_file import examine_file
+    from voicecore.cli.doctor_words import problems_of, sections_of
+
+    record = examine_file(path)
+    record["problems"] = problems_of(record)
+    if as_json:
+        print_json("doctor", record)
+        return Exit.DONE
+    for title, lines in sections_of(record):
+        _section(title, lines)
+    _print_problems(record["problems"])
     return Exit.DONE
 
 
@@ -142,18 +166,8 @@ async def _ffmpeg() -> list[dict[str, Any]]:
 
 def _sqlite() -> dict[str, Any]:
     """Whether Python's sqlite3 and ours are the same library in memory."""
-    probe = _core.SqliteCopyProbe()
-    connection = sqlite3.connect(":memory:")
-    try:
-        connection.execute("select voicecore_copy()").fetchone()
-        same = True
-    except sqlite3.OperationalError:
-        same = False
-    finally:
-        connection.close()
-        del probe
     return {
-        "same_copy": same,
+        "same_copy": shared_with_python(),
         "python": sqlite3.sqlite_version,
         "voicecore": _core.sqlite_version(),
     }
@@ -256,11 +270,14 @@ def _print(record: dict[str, Any]) -> None:
     _section("Ciphers", _cipher_words(record["ciphers"]))
     _section("Clock", _clock_words(record["clock"], record["sleep"]))
     _section("Loopback", _loopback_words(record["loopback"]))
-    problems = record["problems"]
+    _print_problems(record["problems"])
+
+
+def _print_problems(problems: list[str]) -> None:
     if problems:
         click.echo(click.style("Problems", bold=True, fg="yellow"))
         for problem in problems:
-            click.echo(_wrapped(problem, "- "))
+            click.echo(_wrapped(one_line(problem), "- "))
     else:
         click.echo(click.style("No problems found.", bold=True, fg="green"))
 
@@ -268,7 +285,7 @@ def _print(record: dict[str, Any]) -> None:
 def _section(title: str, lines: Iterable[str]) -> None:
     click.echo(click.style(title, bold=True))
     for line in lines:
-        click.echo(_wrapped(line, ""))
+        click.echo(_wrapped(one_line(line), ""))
     click.echo()
 
 

@@ -17,6 +17,10 @@ class Exit(enum.IntEnum):
     USAGE = 2
     INPUT = 3
     SINK = 4
+    REFUSED = 4  # a command of the queue that nobody carried out: busy, withdrawn
+    FAILED = 5
+    EXPIRED = 6
+    TIMED_OUT = 7
 
 
 SIGNAL_BASE = 128

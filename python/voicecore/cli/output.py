@@ -30,6 +30,13 @@ def json_bytes(command: str, record: Mapping[str, Any]) -> bytes:
     return (text + "\n").encode("utf-8", "backslashreplace")
 
 
+def json_line(command: str, record: Mapping[str, Any]) -> bytes:
+    """The same on one line, for streams of records."""
+    whole = {"schema": SCHEMA, "command": command, **record}
+    text = json.dumps(_plain(whole), ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8", "backslashreplace")
+
+
 def print_json(command: str, record: Mapping[str, Any]) -> None:
     """The record on stdout."""
     click.echo(json_bytes(command, record), nl=False)

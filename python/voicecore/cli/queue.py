@@ -1,0 +1,304 @@
+"""`voicecore queue`: send, look at and take back commands."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+import click
+
+from voicecore.cli import options as opt
+from voicecore.cli import queue_words as words
+from voicecore.cli.durations import NEVER, Duration
+from voicecore.cli.exits import Exit, Interrupted, one_line
+from voicecore.cli.output import complain, json_line, print_json
+from voicecore.cli.queue_file import db_option, json_option, open_queue
+from voicecore.cli.queue_tail import Tail
+from voicecore.cli.tables import local, print_pairs, print_table, span
+from voicecore.cli.words import count
+from voicecore.errors import QueueTimeout
+from voicecore.queue import Command, Outcome, SyncCommandQueue
+
+_MAX = 2**63 - 1
+_PRUNE_BATCH = 1000
+_PRUNE_PAUSE_S = 0.005
+
+
+@click.group(
+    short_help="Send commands to a bot, and see what became of them.",
+    epilog="""\b
+Examples:
+  voicecore queue add play --entry 3 --db bot.db --wait 10
+  voicecore queue add stop --key 1234 --overtakes --db bot.db
+  voicecore queue list --db bot.db
+  voicecore queue tail --db bot.db --json
+
+\b
+--db can be given as VOICECORE_DB. Durations are seconds, or carry a unit: 500ms,
+15m, 12h, 30d. Exit codes: 0 done, 2 usage, 3 the file cannot be opened or used;
+of add --wait also 4 refused, busy, superseded or cancelled, 5 failed, 6 expired,
+7 it has not ended in time (it stays in the queue).
+""",
+)
+def queue() -> None:
+    """The command queue in a file, whether or not a bot is running."""
+
+
+@queue.command(
+    short_help="Send a command.",
+    epilog="""\b
+Examples:
+  voicecore queue add play --entry 3 --db bot.db
+  voicecore queue add seek --args '{"to": 90}' --key 1234 --db bot.db
+  voicecore queue add play --entry 3 --delay 15m --expires-after never --db bot.db
+""",
+)
+@click.argument("verb")
+@db_option
+@click.option("--entry", type=opt.Whole(-_MAX, _MAX), metavar="N", help="The entry, for play.")
+@click.option("--key", metavar="KEY", help="Whose session: a guild. Otherwise the entry's own.")
+@click.option("--args", "args_text", metavar="JSON", default="{}", help="Arguments, an object.")
+@click.option("--dedup", metavar="KEY", help="Once only while one with this KEY waits or runs.")
+@click.option("--delay", type=Duration(), default="0", metavar="S", help="Not before this passed.")
+@click.option(
+    "--expires-after",
+    type=Duration(never=True),
+    metavar="S|never",
+    help="Do not start it later than this (play: 10 minutes).",
+)
+@click.option(
+    "--priority", type=opt.Whole(-(2**31), 2**31), default=0, help="Larger first, across keys."
+)
+@click.option(
+    "--max-attempts", type=opt.Whole(1, 1_000_000), default=1, help="Tries when it fails."
+)
+@click.option("--overtakes", is_flag=True, help="A stop that waits for nothing of its key.")
+@click.option("--requested-by", metavar="WHO", help="Who asks, for the history.")
+@click.option("--wait", type=Duration(), metavar="SECONDS", help="Wait for its end; see above.")
+@json_option
+def add(
+    verb: str,
+    path: str,
+    entry: int | None,
+    key: str | None,
+    args_text: str,
+    dedup: str | None,
+    delay: float,
+    expires_after: float | None,
+    priority: int,
+    max_attempts: int,
+    overtakes: bool,
+    requested_by: str | None,
+    wait: float | None,
+    as_json: bool,
+) -> int:
+    """Send VERB: play, pause, resume, stop, seek, volume, next, or one that your worker knows.
+
+    It is in the file for good when this returns, whoever dies then.
+    """
+    fields: dict[str, Any] = {}
+    if expires_after is not None:
+        fields["expires_after"] = None if expires_after == NEVER else expires_after
+    args = words.args_of(args_text)
+    with open_queue(path, create=True) as file:
+        id = file.enqueue(
+            verb,
+            entry,
+            key=key,
+            args=args,
+            requested_by=requested_by,
+            dedup_key=dedup,
+            delay=delay,
+            priority=priority,
+            max_attempts=max_attempts,
+            overtakes=overtakes,
+            **fields,
+        )
+        if wait is None:
+            if as_json:
+                print_json("queue add", {"id": id})
+            else:
+                click.echo(f"Command {id} is in the queue.")
+            return Exit.DONE
+        return _wait(file, id, wait, as_json)
+
+
+def _wait(file: SyncCommandQueue, id: int, seconds: float, as_json: bool) -> int:
+    outcome: Outcome | None = None
+    try:
+        outcome = file.wait_result(id, timeout=seconds)
+    except QueueTimeout:
+        if not as_json:
+            complain(f"command {id} has not ended within {span(seconds)}; it stays in the queue")
+    if as_json:
+        record = None if outcome is None else words.outcome_record(outcome)
+        print_json("queue add", {"id": id, "timed_out": outcome is None, "outcome": record})
+    elif outcome is not None:
+        click.echo(f"Command {id}: {outcome.text}")
+    return Exit.TIMED_OUT if outcome is None else _exit_of(outcome)
+
+
+def _exit_of(outcome: Outcome) -> Exit:
+    match outcome.state:
+        case "done":
+            return Exit.DONE if outcome.ok else Exit.REFUSED
+        case "superseded" | "cancelled":
+            return Exit.REFUSED
+        case "expired":
+            return Exit.EXPIRED
+        case _:
+            return Exit.FAILED
+
+
+@queue.command("list", short_help="What waits and runs, or what has ended.")
+@db_option
+@click.option("--history", is_flag=True, help="What has ended, newest first.")
+@click.option("--key", metavar="KEY", help="Only this key's.")
+@click.option(
+    "--limit", type=opt.Whole(1, 1_000_000), default=50, show_default=True, help="At most so many."
+)
+@json_option
+def list_(path: str, history: bool, key: str | None, limit: int, as_json: bool) -> int:
+    """What waits and runs, oldest first; with --history what has ended, newest first."""
+    with open_queue(path) as file:
+        now = file.now()
+        found = _of_key(file, history, key, limit)
+    if as_json:
+        print_json("queue list", {"commands": [words.command_record(one) for one in found]})
+        return Exit.DONE
+    empty = "Nothing has ended yet." if history else "Nothing waits or runs."
+    print_table(words.TITLES, [words.table_row(one, now) for one in found], empty)
+    return Exit.DONE
+
+
+def _of_key(file: SyncCommandQueue, history: bool, key: str | None, limit: int) -> list[Command]:
+    if key is None:
+        return file.history(limit) if history else file.peek(limit)
+    table, order = ("bot_command_history", "DESC") if history else ("bot_commands", "ASC")
+    rows = file.execute(
+        f"SELECT id FROM {table} WHERE key = ? ORDER BY id {order} LIMIT ?", (key, limit)
+    )
+    # One that moved on in between is shown where it is now.
+    found = (file.get(int(row[0] or 0)) for row in rows)
+    return [one for one in found if one is not None]
+
+
+_id = click.argument("id", metavar="ID", type=opt.Whole(1, _MAX))
+
+
+@queue.command(short_help="Everything about one command.")
+@_id
+@db_option
+@json_option
+def show(id: int, path: str, as_json: bool) -> int:
+    """Everything about command ID, wherever it is."""
+    with open_queue(path) as file:
+        now = file.now()
+        one = file.get(id)
+    if one is None:
+        raise click.UsageError(f"{path}: there is no command {id}, or its history was pruned")
+    if as_json:
+        print_json("queue show", {"item": words.command_record(one)})
+    else:
+        print_pairs(words.command_pairs(one, now))
+    return Exit.DONE
+
+
+@queue.command(short_help="Take waiting commands back.")
+@click.argument("ids", metavar="ID...", type=opt.Whole(1, _MAX), nargs=-1, required=True)
+@db_option
+@json_option
+def cancel(ids: tuple[int, ...], path: str, as_json: bool) -> int:
+    """Take commands back that still wait. Exit code 4 when one of them does not wait any more."""
+    record = []
+    with open_queue(path) as file:
+        for id in ids:
+            done = file.cancel(id)
+            one = None if done else file.get(id)
+            state = "cancelled" if done else "unknown" if one is None else one.state
+            record.append({"id": id, "cancelled": done, "state": state})
+    if as_json:
+        print_json("queue cancel", {"commands": record})
+    else:
+        for row in record:
+            if row["cancelled"]:
+                click.echo(f"Command {row['id']} is cancelled.")
+            else:
+                complain(f"command {row['id']} does not wait any more: {row['state']}")
+    return Exit.DONE if all(row["cancelled"] for row in record) else Exit.REFUSED
+
+
+@queue.command(
+    short_help="Follow what comes and what ends.",
+    epilog="""\b
+With --json one object on each line: "event" is "new" or "finished". Ends at
+SIGINT with exit code 130, after --for with 0.
+""",
+)
+@db_option
+@click.option("--for", "seconds", type=Duration(), metavar="SECONDS", help="End after this long.")
+@json_option
+def tail(path: str, seconds: float | None, as_json: bool) -> int:
+    """Follow the queue: one line for each command that comes, and one when it ends."""
+    try:
+        with open_queue(path) as file:
+            for event, one in Tail(file).follow(seconds):
+                if as_json:
+                    record = {"event": event, "item": words.command_record(one)}
+                    click.echo(json_line("queue tail", record), nl=False)
+                else:
+                    click.echo(one_line(words.event_line(event, one)))
+    except KeyboardInterrupt:
+        raise Interrupted(signal.SIGINT) from None  # otherwise click ends the line on stderr
+    return Exit.DONE
+
+
+@queue.command(short_help="The queue in numbers.")
+@db_option
+@json_option
+def stats(path: str, as_json: bool) -> int:
+    """How many wait, run and have ended how; who serves the file."""
+    with open_queue(path) as file:
+        now = file.now()
+        numbers, workers = file.statistics(), file.workers()
+    if as_json:
+        print_json("queue stats", words.statistics_record(numbers, workers, now))
+        return Exit.DONE
+    oldest = numbers.oldest_ready
+    waits = "" if oldest is None else f", the oldest for {span(max(0.0, now - oldest))}"
+    ended = ", ".join(f"{n:,} {state}" for state, n in numbers.history.items()) or "none"
+    pairs = [
+        ("Waiting", f"{numbers.ready:,}{waits}"),
+        ("Delayed", f"{numbers.delayed:,}"),
+        ("Claimed", f"{numbers.claimed:,}"),
+        ("Sessions", f"{numbers.sessions:,}"),
+        ("Ended", ended),
+        ("WAL", f"{numbers.wal_bytes / 1024:,.0f} KiB"),
+    ]
+    pairs += [
+        ("Worker", f"process {one.pid}, {one.role}, last seen {local(one.seen_at)}")
+        for one in workers
+    ]
+    print_pairs(pairs)
+    return Exit.DONE
+
+
+@queue.command(short_help="Delete old history.")
+@db_option
+@click.option(
+    "--older-than", type=Duration(), default="30d", show_default=True, help="Ended before this."
+)
+@json_option
+def prune(path: str, older_than: float, as_json: bool) -> int:
+    """Delete finished commands from the history, in small batches: a running bot is not held up."""
+    gone = 0
+    with open_queue(path) as file:
+        while batch := file.prune(older_than, _PRUNE_BATCH):
+            gone += batch
+            time.sleep(_PRUNE_PAUSE_S)  # writers that wait get their turn
+    if as_json:
+        print_json("queue prune", {"deleted": gone})
+    else:
+        click.echo(f"{count(gone, 'finished command')} deleted.")
+    return Exit.DONE
