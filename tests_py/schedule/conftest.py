@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schedule.clock import Clock
-from schedule.plain_queue import PlainQueue
+from schedule.plain_queue import NativeQueue, PlainQueue
 from voicecore.schedule import MemoryScheduleStore, ScheduleStore, SqliteScheduleStore
 
 
@@ -26,9 +26,17 @@ def plain(tmp_path: Path) -> Iterator[PlainQueue]:
     queue.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture
+def native(tmp_path: Path) -> Iterator[NativeQueue]:
+    """The real queue."""
+    queue = NativeQueue(tmp_path / "queue.db")
+    yield queue
+    queue.close()
+
+
+@pytest.fixture(params=["memory", "plain", "native"])
 def store(request: pytest.FixtureRequest) -> ScheduleStore:
-    """Each store in turn: the same promises hold for both."""
+    """Each store in turn, and each way to its file: the same promises hold for all."""
     if request.param == "memory":
         return MemoryScheduleStore()
-    return SqliteScheduleStore(request.getfixturevalue("plain"))
+    return SqliteScheduleStore(request.getfixturevalue(request.param))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from voicecore import SyncCommandQueue
+
 TABLES = """
 CREATE TABLE IF NOT EXISTS schedule_entries (
   id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, key TEXT, rule TEXT NOT NULL,
@@ -47,3 +49,21 @@ class PlainQueue:
 
     def close(self) -> None:
         self.connection.close()
+
+
+class NativeQueue:
+    """The real queue, called synchronously; it makes its own tables."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._queue = SyncCommandQueue(path)
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._queue.execute(sql, parameters)
+
+    async def transaction(
+        self, steps: Sequence[tuple[str, Sequence[Any]]]
+    ) -> list[list[tuple[Any, ...]]]:
+        return self._queue.transaction(steps)
+
+    def close(self) -> None:
+        self._queue.close()
