@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from schedule.clock import Clock, at
-from schedule.plain_queue import PlainQueue
+from schedule.plain_queue import NativeQueue, PlainQueue
+from voicecore.errors import InvalidArgument
 from voicecore.schedule import (
     ClockEvent,
     Due,
     FixedTimes,
     Interval,
+    MemoryScheduleStore,
     OccurrenceRecord,
     Policy,
     ScheduleChecker,
@@ -327,8 +329,6 @@ def test_an_absurd_clock_makes_the_schedule_wait(
 
 
 def test_a_suspend_is_told_from_a_step_and_jumps_are_summed_up(clock: Clock, run: Run) -> None:
-    from voicecore.schedule import MemoryScheduleStore
-
     async def scenario() -> None:
         checker = clock.checker(MemoryScheduleStore())
         await checker.check()
@@ -345,8 +345,6 @@ def test_a_suspend_is_told_from_a_step_and_jumps_are_summed_up(clock: Clock, run
 
 
 def test_a_slow_correction_is_no_step(clock: Clock, run: Run) -> None:
-    from voicecore.schedule import MemoryScheduleStore
-
     async def scenario() -> None:
         checker = clock.checker(MemoryScheduleStore())
         for _ in range(2000):  # 500 ppm, for more than an hour
@@ -541,3 +539,66 @@ def test_a_quiet_tick_writes_nothing(plain: PlainQueue, run: Run) -> None:
         assert (plain.connection.total_changes, plain.transactions) == before
 
     run(scenario())
+
+
+def test_a_start_that_failed_comes_again_until_its_grace_ends(
+    store: ScheduleStore, clock: Clock, run: Run
+) -> None:
+    async def scenario() -> None:
+        added = await store.add(CLASS, now=clock.wall)
+        checker = clock.checker(store)
+        clock.go_to("2026-06-01 08:00")
+        (due,) = await checker.check()
+        checker.give_back(due)
+        clock.pass_time(2)
+        (again,) = await checker.check()
+        assert again == replace(due, late=2.0)
+        assert await checker.check() == []
+        checker.give_back(again)
+        clock.pass_time(119)
+        assert await checker.check() == []
+        assert states(await store.history(added.id)) == {"2026-06-01 08:00": "missed"}
+
+    run(scenario())
+
+
+def test_a_start_as_a_command_is_in_the_queue_with_its_claim(
+    native: NativeQueue, clock: Clock, run: Run
+) -> None:
+    # Nothing is lost if the process is killed right after the claim; nothing is sent twice.
+    async def scenario() -> None:
+        store = SqliteScheduleStore(native)
+        policy = Policy(misfire_grace_time=60, busy="queue")
+        added = await store.add(
+            replace(CLASS, key="guild", remind_minutes=1, policy=policy), now=clock.wall
+        )
+        pair = [
+            ScheduleChecker(store, lambda: clock.wall, lambda: clock.monotonic, as_commands=True)
+            for _ in range(2)
+        ]
+        clock.go_to("2026-06-01 07:59")
+        found = [due.kind for checker in pair for due in await checker.check()]
+        clock.go_to("2026-06-01 08:00:01")
+        found += [due.kind for checker in pair for due in await checker.check()]
+        assert found == ["reminder"]
+        (row,) = await native.execute(
+            "SELECT command, entry_id, key, args, requested_by, dedup_key, expires_at, state "
+            "FROM bot_commands"
+        )
+        assert row == (
+            "play",
+            added.id,
+            "guild",
+            '{"slot":"2026-06-01 08:00","busy":"queue"}',
+            "schedule",
+            f"schedule:{added.id}:2026-06-01 08:00",
+            1000 * at("2026-06-01 08:01"),
+            "ready",
+        )
+
+    run(scenario())
+
+
+def test_a_schedule_without_a_queue_cannot_send_commands(clock: Clock) -> None:
+    with pytest.raises(InvalidArgument, match="as_commands"):
+        ScheduleChecker(MemoryScheduleStore(), as_commands=True)

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
+from voicecore.errors import InvalidArgument
 from voicecore.schedule.clocks import ClockEvent, ClockWatch
 from voicecore.schedule.entries import DamagedEntry, ScheduleEntry
 from voicecore.schedule.occurrences import Occurrence, iterate, last_occurrences
 from voicecore.schedule.rules import CronLine, Interval
+from voicecore.schedule.sqlite_store import SqliteScheduleStore
 from voicecore.schedule.store import Mark, ScheduleStore, State
 from voicecore.schedule.zones import EARLIEST, LATEST
 
@@ -32,7 +34,8 @@ KEEP_FIXED = 400 * 86_400.0
 KEEP_ELAPSED = 3 * 86_400.0
 """Those of intervals, of which there may be thousands a day, for three days."""
 _MOST = 500
-_PRUNE_EVERY = 3600.0
+_PRUNE_EVERY = 6 * 3600.0
+_PRUNE_FIRST = 600.0  # not among what a start has to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,10 @@ class _Known:
 class ScheduleChecker:
     """Finds what is due, and claims it in the store before giving it out.
 
-    An occurrence is given out at most once, by whichever process inserts its row first; a crash
-    between the claim and the start loses it, as it does at any other point after the start. A
-    check costs one read while nothing is due.
+    An occurrence is given out at most once, by whichever process inserts its row first. A start
+    that fails can be given back and comes again with the next check. A crash between the claim and
+    the start loses it, unless `as_commands` puts a `play` into the queue in the transaction that
+    claims it. A check costs one read while nothing is due.
 
     Not safe across threads; `check` is never to run twice at a time (the scheduler's ticks do not
     overlap).
@@ -101,6 +105,11 @@ class ScheduleChecker:
         boottime: seconds that also run while the machine sleeps, to tell a suspend from a step;
             `voicecore.schedule.boottime` on a real machine.
         owner: written to the rows; None makes a name of the process id and a random part.
+        as_commands: starts are not returned but sent as `play` commands, which the queue does not
+            lose; they expire when the grace ends. Needs a store in the queue's file.
+
+    Raises:
+        InvalidArgument: `as_commands` with a store that has no queue.
     """
 
     def __init__(
@@ -111,15 +120,20 @@ class ScheduleChecker:
         *,
         boottime: Callable[[], float] | None = None,
         owner: str | None = None,
+        as_commands: bool = False,
     ) -> None:
+        if as_commands and not isinstance(store, SqliteScheduleStore):
+            raise InvalidArgument("as_commands: the store has no queue, expected one that has")
         self._store = store
+        self._as_commands = as_commands
+        self._given_back: list[Due] = []
         self._clocks = ClockWatch(wall_clock, monotonic, boottime)
         self._owner = owner or f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._known: dict[int, _Known] = {}
         self._damaged: tuple[DamagedEntry, ...] = ()
         self._statistics = ScheduleStatistics()
         self._first = True
-        self._prune_at = -1.0
+        self._prune_at: float | None = None
 
     async def check(self) -> list[Due]:
         """Claim and return what is due now, earliest first.
@@ -174,8 +188,19 @@ class ScheduleChecker:
             if one.id is not None and one.id in self._known
         }
         given = self._tell(marks, dues, taken)
+        if self._as_commands:
+            given = [due for due in given if due.kind == "reminder"]
+        given += await self._again(now)
         await self._prune(now)
         return sorted(given, key=lambda due: (due.occurrence.due, due.kind != "start"))
+
+    def give_back(self, due: Due) -> None:
+        """A start, or a reminder, that failed: the next check returns it again.
+
+        Only while its grace lasts, then a start is recorded as missed. Kept in memory: after a
+        restart it is not tried again.
+        """
+        self._given_back.append(due)
 
     async def record(self, occurrence: Occurrence, state: State) -> None:
         """Say what became of a start that was given out: "busy" when its key already played (D14).
@@ -232,7 +257,8 @@ class ScheduleChecker:
             found.append((Mark(one, "coalesced", entry.generation), None))
         for one in fresh[len(passed_over) :]:
             due = Due("start", entry, one, now - one.due, len(passed_over))
-            found.append((Mark(one, "fired", entry.generation), due))
+            until = one.due + entry.policy.misfire_grace_time if self._as_commands else None
+            found.append((Mark(one, "fired", entry.generation, until, entry.policy.busy), due))
         for one in ahead:
             if one.slot not in states:
                 late = now - (one.due - entry.remind_minutes * 60)
@@ -262,8 +288,24 @@ class ScheduleChecker:
                 self._count(coalesced=1)
         return given
 
+    async def _again(self, now: float) -> list[Due]:
+        """What was given back and is still in time."""
+        returned, self._given_back = self._given_back, []
+        again = []
+        for due in returned:
+            lead = due.entry.remind_minutes * 60 if due.kind == "reminder" else 0
+            late = now - due.occurrence.due + lead
+            if late <= due.entry.policy.misfire_grace_time:
+                again.append(replace(due, late=late))
+            elif due.kind == "start":
+                await self._store.record(due.occurrence, "missed")
+                self._count(missed=1)
+        return again
+
     async def _prune(self, now: float) -> None:
-        if now >= self._prune_at or self._prune_at > now + 2 * _PRUNE_EVERY:
+        if self._prune_at is None or self._prune_at > now + _PRUNE_EVERY:
+            self._prune_at = now + _PRUNE_FIRST
+        elif now >= self._prune_at:
             self._prune_at = now + _PRUNE_EVERY
             await self._store.prune(now - KEEP_FIXED, now - KEEP_ELAPSED)
 

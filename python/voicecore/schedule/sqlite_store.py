@@ -205,8 +205,10 @@ class SqliteScheduleStore:
         """See `ScheduleStore`."""
         if not marks:
             return []
-        done = await self._queue.transaction([_mark_step(one, owner, now) for one in marks])
-        return [bool(rows) for rows in done]
+        steps = [_mark_step(one, owner, now) for one in marks]
+        steps += [_play_step(one, owner, now) for one in marks if one.play_until is not None]
+        done = await self._queue.transaction(steps)
+        return [bool(rows) for rows in done[: len(marks)]]
 
     async def record(self, occurrence: Occurrence, state: State) -> None:
         """See `ScheduleStore`."""
@@ -305,6 +307,34 @@ def _mark_step(mark: Mark, owner: str, now: float) -> Step:
         "due_at = excluded.due_at, fired_at = excluded.fired_at, owner = excluded.owner "
         "WHERE schedule_occurrences.state = 'reminded' RETURNING 1",
         (entry_id, slot, due, mark.state, at, owner, *lives),
+    )
+
+
+def _play_step(mark: Mark, owner: str, now: float) -> Step:
+    """A `play` for an occurrence, if it is this call that has claimed it."""
+    entry_id, slot = occurrence_key(mark.occurrence, mark.state)
+    assert mark.play_until is not None
+    name, at = f"schedule:{entry_id}:{slot}", _milliseconds(now)
+    return (
+        "INSERT INTO bot_commands(command, entry_id, key, args, requested_by, created_at, "
+        "dedup_key, expires_at) SELECT 'play', id, key, ?, 'schedule', ?, ?, ? "
+        "FROM schedule_entries WHERE id = ? AND generation = ? "
+        "AND EXISTS (SELECT 1 FROM schedule_occurrences "
+        "WHERE entry_id = ? AND slot = ? AND owner = ? AND fired_at = ? AND state = 'fired') "
+        "AND NOT EXISTS (SELECT 1 FROM bot_commands WHERE dedup_key = ?)",
+        (
+            _text({"slot": slot, "busy": mark.busy}),
+            at,
+            name,
+            _milliseconds(mark.play_until),
+            entry_id,
+            mark.generation,
+            entry_id,
+            slot,
+            owner,
+            at,
+            name,
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, get_args
 
 from voicecore.errors import InvalidArgument, VoicecoreError
 from voicecore.schedule.edits import plan_edit
-from voicecore.schedule.entries import DamagedEntry, ScheduleEntry
+from voicecore.schedule.entries import Busy, DamagedEntry, ScheduleEntry
 from voicecore.schedule.occurrences import Occurrence
 
 State = Literal["reminded", "fired", "missed", "skipped", "busy", "coalesced"]
@@ -36,6 +36,10 @@ class Mark:
     state: State
     generation: int
     """Of the entry it was computed from; it takes only while that is the stored one."""
+    play_until: float | None = None
+    """Send a `play` that expires then, in the same step; only stores in a queue's file can."""
+    busy: Busy = "drop"
+    """What that `play` is to do when its key already plays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,8 @@ class MemoryScheduleStore:
 
     async def mark(self, marks: Sequence[Mark], *, owner: str, now: float) -> list[bool]:
         """See `ScheduleStore`."""
+        if any(one.play_until is not None for one in marks):
+            raise InvalidArgument("play_until: this store has no queue, expected None")
         return [self._mark(one, owner, now) for one in marks]
 
     async def record(self, occurrence: Occurrence, state: State) -> None:
