@@ -586,6 +586,16 @@ class CommandQueue(_Queue):
             ),
         )
 
+    async def fail(self, command: Command, error: str) -> None:
+        """It failed for good, whatever tries are left.
+
+        Raises:
+            StaleClaim: the claim is not the live one; nothing was changed.
+        """
+        await self._do(
+            self._native.fail(command.id, command.attempt, _millis(self.now()), str(error))
+        )
+
     async def give_back(self, command: Command, *, delay: float = 0.0) -> None:
         """Undo a claim: the next one may take it, `delay` seconds from now.
 

@@ -172,6 +172,12 @@ void bind_calls(py::class_<QueueHandle>& queue) {
                      [=](Store& store) { return store.nack(id, attempt, now, error, retry_in); },
                      as_is);
              })
+        .def("fail",
+             [](const QueueHandle&, std::int64_t id, std::int64_t attempt, Millis now,
+                const std::string& error) -> Call {
+                 return make_call([=](Store& store) { return store.fail(id, attempt, now, error); },
+                                  nothing);
+             })
         .def("give_back",
              [](const QueueHandle&, std::int64_t id, std::int64_t attempt, Millis now,
                 Millis delay) -> Call {

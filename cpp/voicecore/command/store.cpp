@@ -157,11 +157,14 @@ Status Store::check_claim(std::int64_t id, std::int64_t attempt, Millis now) {
                                                      " is over, attempt " + std::to_string(live) +
                                                      " has followed it");
             }
-            if (attempt > live || statement->view(0) != "claimed") {
+            const bool held = statement->view(0) == "claimed";
+            // Back in the line with its lease still there: a claim took it from a holder who slept.
+            const bool lapsed = !held && !statement->is_null(2);
+            if (attempt > live || (!held && !lapsed)) {
                 return stale_error(Stale::unknown, name + " is not claimed with attempt " +
                                                        std::to_string(attempt));
             }
-            if (statement->integer(2) <= now) {
+            if (lapsed || statement->integer(2) <= now) {
                 return stale_error(Stale::expired, name + ": the lease of attempt " +
                                                        std::to_string(attempt) + " ran out");
             }
@@ -275,6 +278,15 @@ Result<bool> Store::nack(std::int64_t id, std::int64_t attempt, Millis now,
     }
     if (auto done = transaction->commit(); !done) return std::move(done).error();
     return again;
+}
+
+Status Store::fail(std::int64_t id, std::int64_t attempt, Millis now, const std::string& error) {
+    if (auto ok = usable(); !ok) return ok;
+    auto transaction = Transaction::begin(database_);
+    if (!transaction) return std::move(transaction).error();
+    if (auto ok = check_claim(id, attempt, now); !ok) return ok;
+    if (auto ok = finish(id, "failed", std::nullopt, error, now); !ok) return ok;
+    return transaction->commit();
 }
 
 Status Store::give_back(std::int64_t id, std::int64_t attempt, Millis now, Millis delay) {

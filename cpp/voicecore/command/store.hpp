@@ -104,6 +104,9 @@ class Store {
     // True: it will be tried again.
     [[nodiscard]] Result<bool> nack(std::int64_t id, std::int64_t attempt, Millis now,
                                     const std::string& error, std::optional<Millis> retry_in);
+    // Failed for good, whatever tries are left.
+    [[nodiscard]] Status fail(std::int64_t id, std::int64_t attempt, Millis now,
+                              const std::string& error);
     // As if it had never been claimed, but for the attempt: for a claim that nobody came to take,
     // or a command whose time has not come. Due again after `delay`.
     [[nodiscard]] Status give_back(std::int64_t id, std::int64_t attempt, Millis now, Millis delay);

@@ -21,6 +21,7 @@ from voicecore.cli.queue import queue
 from voicecore.cli.receive import receive
 from voicecore.cli.schedule import schedule
 from voicecore.cli.transcode import transcode
+from voicecore.cli.work import work
 
 
 @click.group(
@@ -50,7 +51,7 @@ def cli(context: click.Context) -> int | None:
     return None
 
 
-for _command in (probe, play, receive, transcode, queue, schedule, doctor):
+for _command in (probe, play, receive, transcode, queue, schedule, work, doctor):
     cli.add_command(_command)
 
 

@@ -1,0 +1,188 @@
+"""`voicecore work`: real programs, real signals, real deaths."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from voicecore import InvalidArgument, SyncCommandQueue
+from voicecore.cli.job import Template
+from voicecore.queue import Command
+
+Work = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command_line(db: Path, line: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "voicecore", "work", "--db", str(db), "--exec", line, *more]
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+@pytest.fixture
+def work(db: Path) -> Work:
+    def run(line: str, *more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command_line(db, line, "--until-empty", "--synchronous", "normal", *more),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+def send(db: Path, *commands: Any, **fields: Any) -> list[int]:
+    with SyncCommandQueue(db) as queue:
+        return [queue.enqueue(*one, **fields) for one in commands]
+
+
+def outcome(db: Path, number: int) -> str:
+    with SyncCommandQueue(db) as queue:
+        return queue.wait_result(number, 5).text
+
+
+def runs(pid: int) -> bool:
+    """Not when it is gone, nor when only its exit code waits for a parent."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def sample(**fields: Any) -> Command:
+    values: dict[str, Any] = dict.fromkeys(Command.__dataclass_fields__)
+    values |= {"id": 7, "command": "play", "args_json": "{}", "attempt": 1, **fields}
+    return Command(**values)
+
+
+def test_a_program_that_ends_with_0_is_done(db: Path, work: Work) -> None:
+    (number,) = send(db, ("resize", 3))
+    done = work("true {command} {entry_id}")
+    assert done.returncode == 0, done.stderr
+    assert outcome(db, number) == "done"
+
+
+def test_fields_reach_single_arguments_and_the_environment(
+    db: Path, work: Work, tmp_path: Path
+) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import json, os, sys\nprint(json.dumps([sys.argv[1:], os.environ['VOICECORE_ARGS']]))\n"
+    )
+    send(db, ("say it; touch /tmp/never", 3), args={"a": "x y"})
+    done = work(f"{sys.executable} {script} '{{command}}' n={{entry_id}}")
+    arguments, args = json.loads(done.stdout.splitlines()[0])
+    assert arguments == ["say it; touch /tmp/never", "n=3"]
+    assert json.loads(args) == {"a": "x y"}
+
+
+def test_any_other_exit_code_is_failed_with_what_was_said(db: Path, work: Work) -> None:
+    (number,) = send(db, ("x",), max_attempts=9)
+    work("sh -c 'echo no paper >&2; exit 3'")
+    assert outcome(db, number) == "failed: exit code 3: no paper"
+
+
+def test_75_asks_for_another_try(db: Path, work: Work, tmp_path: Path) -> None:
+    (number,) = send(db, ("x",))
+    mark = tmp_path / "mark"
+    done = work(f"sh -c 'test -e {mark} && exit 0; touch {mark}; exit 75'", "--json")
+    assert outcome(db, number) == "done"
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["outcome"] for one in records] == ["retry", "done"]
+    assert records[0]["schema"] == 1
+
+
+def test_75_for_ever_ends_as_failed(db: Path, work: Work) -> None:
+    (number,) = send(db, ("x",))
+    work("sh -c 'exit 75'", "--tries", "2")
+    assert outcome(db, number) == "failed: exit code 75"
+
+
+def test_a_program_that_is_not_there_is_a_failure_of_its_command(db: Path, work: Work) -> None:
+    (number,) = send(db, ("x",))
+    assert work("/no/such/program").returncode == 0
+    assert "cannot be started" in outcome(db, number)
+
+
+def test_a_time_out_ends_the_whole_process_group(db: Path, work: Work, tmp_path: Path) -> None:
+    (number,) = send(db, ("x",))
+    pid = tmp_path / "pid"
+    began = time.monotonic()
+    work(f"sh -c 'sleep 600 & echo $! > {pid}; wait'", "--timeout", "0.5")
+    assert time.monotonic() - began < 30
+    assert "still running after 0.5 seconds" in outcome(db, number)
+    assert not runs(int(pid.read_text()))
+
+
+def test_commands_of_one_key_run_one_after_the_other(db: Path, work: Work, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    send(db, *[(f"n{i}",) for i in range(5)], key="a")
+    work(
+        f"sh -c 'echo +{{command}} >> {log}; sleep 0.05; echo -{{command}} >> {log}'", "--jobs", "4"
+    )
+    assert log.read_text().split() == [f"{sign}n{i}" for i in range(5) for sign in "+-"]
+
+
+def test_jobs_of_different_keys_run_beside_one_another(
+    db: Path, work: Work, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with SyncCommandQueue(db) as queue:
+        queue.enqueue_many([{"command": "x", "key": f"k{i}"} for i in range(4)])
+    work(f"sh -c 'echo + >> {log}; sleep 0.5; echo - >> {log}'", "--jobs", "4")
+    assert log.read_text().split() == ["+"] * 4 + ["-"] * 4
+
+
+def test_a_lease_is_renewed_while_the_program_runs(db: Path, work: Work) -> None:
+    (number,) = send(db, ("x",))
+    work("sleep 1.5", "--lease", "0.4")
+    assert outcome(db, number) == "done"
+    with SyncCommandQueue(db) as queue:
+        found = queue.get(number)
+    assert found is not None
+    assert found.attempt == 1
+
+
+def test_sigterm_gives_the_command_back_and_ends_the_program(db: Path, tmp_path: Path) -> None:
+    (number,) = send(db, ("x",))
+    pid = tmp_path / "pid"
+    line = f"sh -c 'echo $$ > {pid}; exec sleep 600'"
+    worker = subprocess.Popen(command_line(db, line), stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 20
+    while not (pid.exists() and pid.read_text().strip()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=20)
+    assert worker.returncode == 143
+    assert not runs(int(pid.read_text()))
+    with SyncCommandQueue(db) as queue:
+        found = queue.get(number)
+    assert found is not None
+    assert found.state == "ready"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "x {nothing}", "x {command!r}", "x {command.__class__}", "x {", "x 'y", "x {args[0]}"],
+)
+def test_a_wrong_template_is_refused_before_anything_runs(line: str) -> None:
+    with pytest.raises(InvalidArgument, match="--exec"):
+        Template(line)
+
+
+def test_a_field_never_becomes_two_arguments() -> None:
+    template = Template("run --name={command} {key}")
+    arguments = template.arguments(sample(command="a b --force", key=None))
+    assert arguments == ["run", "--name=a b --force", ""]
