@@ -13,6 +13,9 @@ constexpr int kStretch = 64;         // rows of the line looked at before going 
 constexpr int kKeysAlong = 512;      // keys looked at in one pass; the next goes on behind them
 constexpr int kRowsOfKey = 64;       // of one key: expired and delayed ones come before its head
 constexpr int kLineToReduce = 1024;  // intents of one key that are weighed together
+// A claim this far in the future was made before the wall clock was set back. Less is a transaction
+// that waited for its turn while another claimed.
+constexpr Millis kStepBack = 15'000;
 
 // Must be the index's own words, or the planner does not use it.
 #define VOICECORE_STEERING "command IN ('pause', 'resume', 'stop', 'seek', 'volume', 'next')"
@@ -28,6 +31,7 @@ enum Column {
     kAttempt = 12,
     kMost = 13,
     kLease = 14,
+    kClaimed = 16,
     kState = 19
 };
 
@@ -41,6 +45,7 @@ Result<ClaimResult> Store::claim(const ClaimRequest& request) {
 Result<ClaimResult> ClaimPass::run() {
     auto transaction = Transaction::begin(database_);
     if (!transaction) return std::move(transaction).error();
+    if (auto ok = look_at_claims(); !ok) return std::move(ok).error();
     auto seen = survey();
     if (!seen) return std::move(seen).error();
     if (seen->bare) {
@@ -52,11 +57,72 @@ Result<ClaimResult> ClaimPass::run() {
     }
     if (auto ok = walk_line(seen->urgent); !ok) return std::move(ok).error();
     if (auto ok = end_noted(); !ok) return std::move(ok).error();
+    if (auto ok = shorten_noted(); !ok) return std::move(ok).error();
     if (auto ok = take_heads(); !ok) return std::move(ok).error();
     if (changed_) {
         if (auto done = transaction->commit(); !done) return std::move(done).error();
     }
     return std::move(result_);
+}
+
+// All of them, before the walk: a command that was delayed may become due while a later one of its
+// key is held.
+Status ClaimPass::look_at_claims() {
+    auto look = database_.cached(
+        "SELECT id, key, attempt, max_attempts, lease_until, claimed_at FROM bot_commands"
+        " WHERE state = 'claimed' AND overtakes = 0");
+    if (!look) return std::move(look).error();
+    std::vector<std::int64_t> lapsed;
+    {
+        const Use statement{*look.value()};
+        for (auto row = statement->step();; row = statement->step()) {
+            if (!row) return std::move(row).error();
+            if (!row.value()) break;
+            const Held held{.id = statement->integer(0),
+                            .key = statement->view(1),
+                            .attempt = statement->integer(2),
+                            .most = statement->integer(3),
+                            .lease = statement->integer(4),
+                            .claimed = statement->integer(5)};
+            if (is_live(held)) {
+                blocked_.emplace(held.key);
+            } else {
+                lapsed.push_back(held.id);
+            }
+        }
+    }
+    if (auto ok = end_noted(); !ok) return ok;
+    for (const std::int64_t id : lapsed) {
+        if (auto ok = put_back(id); !ok) return ok;
+    }
+    return shorten_noted();
+}
+
+bool ClaimPass::is_live(const Held& held) {
+    if (held.lease > request_.now) {
+        if (held.claimed > request_.now + kStepBack) {
+            too_long_.emplace_back(held.id, held.lease - held.claimed);
+        }
+        return true;
+    }
+    // Its holder died, or sleeps past its lease.
+    if (held.attempt >= std::max(held.most, kMostDeaths)) {
+        ends_.push_back({held.id, "failed",
+                         "its holders were lost " + std::to_string(held.attempt) + " times"});
+    }
+    return false;
+}
+
+// The lease stays, as a mark that it ran out: its holder may still come and ask.
+Status ClaimPass::put_back(std::int64_t id) {
+    auto update =
+        database_.cached("UPDATE bot_commands SET state = 'ready', owner = NULL WHERE id = ?1");
+    if (!update) return std::move(update).error();
+    const Use statement{*update.value()};
+    statement->bind_all(id);
+    if (auto step = statement->step(); !step) return std::move(step).error();
+    changed_ = true;
+    return Done{};
 }
 
 Result<ClaimPass::Survey> ClaimPass::survey() {
@@ -133,7 +199,7 @@ Status ClaimPass::drop_older_than_start() {
 // The first command to every key that is due or under way: nothing behind it starts before it ends.
 Status ClaimPass::find_barrier() {
     auto look = database_.cached(
-        "SELECT min(id) FROM bot_commands WHERE key = '*' AND overtakes = 0"
+        "SELECT min(id) FROM bot_commands WHERE key = '*' AND (overtakes = 0 OR command <> 'stop')"
         " AND (not_before IS NULL OR not_before <= ?1)");
     if (!look) return std::move(look).error();
     const Use statement{*look.value()};
@@ -185,16 +251,35 @@ Status ClaimPass::walk_line(bool urgent) {
         rows = read.value();
     }
     if (rows < stretch || (enough() && !urgent)) return Done{};
+    // In the order of keys a command to every key comes before commands with smaller ids.
+    if (barrier_ > seen_up_to_) {
+        if (auto ok = look_before_barrier(seen_up_to_); !ok) return ok;
+    }
     return walk_keys();
+}
+
+Status ClaimPass::look_before_barrier(std::int64_t from) {
+    auto look = database_.cached(
+        "SELECT EXISTS (SELECT 1 FROM bot_commands WHERE id > ?1 AND id < ?2"
+        " AND (state = 'claimed' OR not_before IS NULL OR not_before <= ?3))");
+    if (!look) return std::move(look).error();
+    const Use statement{*look.value()};
+    statement->bind_all(from, barrier_, request_.now);
+    auto row = statement->step();
+    if (!row) return std::move(row).error();
+    barrier_waits_ = statement->integer(0) != 0;
+    return Done{};
 }
 
 Status ClaimPass::walk_keys() {
     auto next_key =
         database_.cached("SELECT key FROM bot_commands WHERE key > ?1 ORDER BY key LIMIT 1");
-    auto of_key = database_.cached("SELECT " VOICECORE_COMMAND_COLUMNS
-                                   " FROM bot_commands WHERE key = ?1 ORDER BY id LIMIT ?2");
+    auto of_key =
+        database_.cached("SELECT " VOICECORE_COMMAND_COLUMNS
+                         " FROM bot_commands WHERE key = ?1 AND id > ?3 ORDER BY id LIMIT ?2");
     if (!next_key) return std::move(next_key).error();
     if (!of_key) return std::move(of_key).error();
+    const std::int64_t behind = seen_up_to_;
     const std::string began = store_.resume_after_;
     std::string key = began;
     bool wrapped = began.empty();
@@ -219,7 +304,7 @@ Status ClaimPass::walk_keys() {
         key = *found;
         if (blocked_.contains(key)) continue;
         const Use statement{*of_key.value()};
-        statement->bind_all(key, std::int64_t{kRowsOfKey});
+        statement->bind_all(key, std::int64_t{kRowsOfKey}, behind);
         if (auto read = consider_rows(*statement, true); !read) return std::move(read).error();
     }
     store_.resume_after_ = key;
@@ -233,6 +318,7 @@ Result<int> ClaimPass::consider_rows(Statement& rows, bool stop_when_enough) {
         if (!row.value()) return count;
         ++count;
         consider(rows);
+        seen_up_to_ = rows.integer(kId);
         if (stop_when_enough && enough()) return count;
     }
 }
@@ -242,35 +328,48 @@ void ClaimPass::consider(const Statement& row) {
     const std::string key = row.text(kKey);
     const bool overtakes = row.integer(kOvertakes) != 0 && row.view(kCommand) == "stop";
     if (row.view(kState) == "claimed") {
-        if (row.integer(kLease) > request_.now) {
-            if (!overtakes) blocked_.insert(key);
+        // Only stops that overtake: the others have been looked at before the walk.
+        if (!overtakes || is_live({.id = id,
+                                   .key = key,
+                                   .attempt = row.integer(kAttempt),
+                                   .most = row.integer(kMost),
+                                   .lease = row.integer(kLease),
+                                   .claimed = row.integer(kClaimed)})) {
             return;
         }
-        // Its holder died, or sleeps past its lease.
-        if (row.integer(kAttempt) >= std::max(row.integer(kMost), kMostDeaths)) {
-            ends_.push_back(
-                {id, "failed",
-                 "its holders were lost " + std::to_string(row.integer(kAttempt)) + " times"});
-            return;
-        }
-    } else {
-        std::optional<Millis> expires = row.maybe_integer(kExpires);
-        if (!expires && row.view(kCommand) == "play" && store_.options_.play_expires_after) {
-            expires = row.integer(kCreated) + *store_.options_.play_expires_after;
-        }
-        if (expires && *expires != kNever && *expires <= request_.now) {
-            ends_.push_back({id, "expired", {}});
-            return;
-        }
-        if (!row.is_null(kNotBefore) && row.integer(kNotBefore) > request_.now) return;
+        if (!ends_.empty() && ends_.back().id == id) return;
     }
+    std::optional<Millis> expires = row.maybe_integer(kExpires);
+    if (!expires && row.view(kCommand) == "play" && store_.options_.play_expires_after) {
+        expires = row.integer(kCreated) + *store_.options_.play_expires_after;
+    }
+    if (expires && *expires != kNever && *expires <= request_.now) {
+        ends_.push_back({id, "expired", {}});
+        return;
+    }
+    if (!row.is_null(kNotBefore) && row.integer(kNotBefore) > request_.now) return;
     if (!overtakes) {
         const bool behind_barrier = barrier_ != 0 && id > barrier_;
-        const bool not_yet = id == barrier_ && !blocked_.empty();
+        const bool not_yet = id == barrier_ && (barrier_waits_ || !blocked_.empty());
         const bool second = !blocked_.insert(key).second;
         if (behind_barrier || not_yet || second) return;
     }
     heads_.push_back(read_command(row, false));
+}
+
+// Claims from before the wall clock was set back would last for as long as it was set back. Whoever
+// holds one renews it by the new time.
+Status ClaimPass::shorten_noted() {
+    auto update =
+        database_.cached("UPDATE bot_commands SET lease_until = ?2, claimed_at = ?3 WHERE id = ?1");
+    if (!update) return std::move(update).error();
+    for (const auto& [id, lease] : std::exchange(too_long_, {})) {
+        const Use statement{*update.value()};
+        statement->bind_all(id, request_.now + lease, request_.now);
+        if (auto step = statement->step(); !step) return std::move(step).error();
+        changed_ = true;
+    }
+    return Done{};
 }
 
 Status ClaimPass::end_noted() {
@@ -297,7 +396,9 @@ Status ClaimPass::take_heads() {
     }
     auto update = database_.cached(
         "UPDATE bot_commands SET state = 'claimed', attempt = attempt + 1, lease_until = ?2,"
-        " owner = ?3, claimed_at = ?4 WHERE id = ?1");
+        " owner = ?3, claimed_at = ?4,"
+        // Only a stop overtakes; whatever else says so takes its turn, and the index sees to it.
+        " overtakes = CASE command WHEN 'stop' THEN overtakes ELSE 0 END WHERE id = ?1");
     if (!update) return std::move(update).error();
     for (Command& head : heads_) {
         const Use statement{*update.value()};

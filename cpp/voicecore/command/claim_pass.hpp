@@ -2,17 +2,19 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "voicecore/command/store.hpp"
 
 namespace voicecore::command {
 
-// What a claim does, in order: gives bare rows their keys; drops what intents have made pointless;
-// walks the line in the order of ids, noting expired commands and the heads of the keys' lines;
-// when that stretch is all blocked, walks along the keys instead; takes the heads, urgent ones
-// first.
+// What a claim does, in order: looks who holds what, and puts commands whose leases ran out back
+// into the line; gives bare rows their keys; drops what intents have made pointless; walks the line
+// in the order of ids, noting expired commands and the heads of the keys' lines; when that stretch
+// is all blocked, walks along the keys instead; takes the heads, urgent ones first.
 class ClaimPass {
   public:
     ClaimPass(Store& store, const ClaimRequest& request) noexcept
@@ -32,12 +34,27 @@ class ClaimPass {
         std::string error;
     };
 
+    // A claim in the line, as far as it matters here.
+    struct Held {
+        std::int64_t id;
+        std::string_view key;
+        std::int64_t attempt;
+        std::int64_t most;
+        Millis lease;
+        Millis claimed;
+    };
+
     [[nodiscard]] Result<Survey> survey();
+    [[nodiscard]] Status look_at_claims();
+    // False: the lease has run out.
+    [[nodiscard]] bool is_live(const Held& held);
+    [[nodiscard]] Status put_back(std::int64_t id);
     [[nodiscard]] Status resolve_keys();
     [[nodiscard]] Status reduce_intents();
     [[nodiscard]] Status drop_older_than_start();
     [[nodiscard]] Status reduce_line(const std::string& key);
     [[nodiscard]] Status find_barrier();
+    [[nodiscard]] Status look_before_barrier(std::int64_t from);
     [[nodiscard]] Status walk_line(bool urgent);
     [[nodiscard]] Status walk_keys();
     // Heads of one key, or of the stretch that the statement gives.
@@ -47,6 +64,7 @@ class ClaimPass {
         return heads_.size() >= static_cast<std::size_t>(request_.limit);
     }
     [[nodiscard]] Status end_noted();
+    [[nodiscard]] Status shorten_noted();
     [[nodiscard]] Status take_heads();
 
     Store& store_;
@@ -54,9 +72,12 @@ class ClaimPass {
     const ClaimRequest& request_;
     ClaimResult result_;
     std::int64_t barrier_ = 0;                 // the first command to every key; 0: none
-    std::unordered_set<std::string> blocked_;  // keys whose head has been met
+    bool barrier_waits_ = false;               // for something that the walk has not met
+    std::int64_t seen_up_to_ = 0;              // every row up to this id has been considered
+    std::unordered_set<std::string> blocked_;  // keys with a live claim, or whose head was met
     std::vector<Command> heads_;
     std::vector<End> ends_;
+    std::vector<std::pair<std::int64_t, Millis>> too_long_;  // claims, and their leases' lengths
     bool changed_ = false;
 };
 

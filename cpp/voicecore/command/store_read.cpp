@@ -57,7 +57,8 @@ Result<StoreStatistics> Store::statistics(Millis now) {
         " coalesce(sum(state = 'ready' AND not_before > ?1), 0),"
         " coalesce(sum(state = 'claimed'), 0),"
         " (SELECT count(*) FROM bot_sessions WHERE owner IS NOT NULL AND lease_until > ?1),"
-        " min(CASE WHEN state = 'ready' THEN created_at END) FROM bot_commands");
+        " min(CASE WHEN state = 'ready' AND (not_before IS NULL OR not_before <= ?1)"
+        " THEN created_at END) FROM bot_commands");
     auto past = database_.cached(
         "SELECT state, count(*) FROM bot_command_history GROUP BY state ORDER BY state");
     if (!line) return std::move(line).error();

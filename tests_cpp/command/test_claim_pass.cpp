@@ -1,0 +1,138 @@
+#include <algorithm>
+
+#include "scratch.hpp"
+
+using namespace voicecore;
+using namespace voicecore::command;
+
+namespace {
+
+constexpr Millis kHour = 3'600'000;
+
+std::string state_of(Store& store, std::int64_t id) {
+    return store.get(id).value()->state;
+}
+
+}  // namespace
+
+TEST_CASE("a command that becomes due while a later one of its key is held waits for that") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto delayed = put(*store, {.command = "work", .key = "a", .not_before = 100});
+    const auto later = put(*store, {.command = "work", .key = "a"});
+    const auto other = put(*store, {.command = "work", .key = "b", .not_before = 100});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{later});
+    REQUIRE(ids_of(claim(*store, 200)) == std::vector{other});
+    REQUIRE(store->ack(later, 1, 201, "done").ok());
+    REQUIRE(ids_of(claim(*store, 202)) == std::vector{delayed});
+}
+
+TEST_CASE(
+    "of a lapsed claim and an earlier command that is due by now, the earlier one comes first") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto delayed = put(*store, {.command = "work", .key = "a", .not_before = 100});
+    const auto lapsed = put(*store, {.command = "work", .key = "a"});
+    REQUIRE(ids_of(claim(*store, 1, 10, 50)) == std::vector{lapsed});
+    REQUIRE(ids_of(claim(*store, 200)) == std::vector{delayed});
+    REQUIRE(is_stale(store->ack(lapsed, 1, 201, "done").error(), Stale::expired));
+    REQUIRE(store->ack(delayed, 1, 201, "done").ok());
+    REQUIRE(ids_of(claim(*store, 202)) == std::vector{lapsed});
+}
+
+TEST_CASE("a command whose holder died is not tried again once it has expired") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto play = put(*store, {.command = "play", .key = "a"}, 0);
+    const auto work = put(*store, {.command = "work", .key = "b", .expires_at = 5'000}, 0);
+    REQUIRE(claim(*store, 1).claimed.size() == 2);
+    REQUIRE(claim(*store, 700'000).expired == 2);
+    REQUIRE(state_of(*store, play) == "expired");
+    REQUIRE(state_of(*store, work) == "expired");
+}
+
+TEST_CASE("a stop whose holder died is superseded by the next start") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto stop = put(*store, {.command = "stop", .key = "a"}, 0);
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{stop});
+    const auto found =
+        store->claim({.now = 5'000, .limit = 10, .lease = 1'000, .started_at = 4'000});
+    REQUIRE(found.value().claimed.empty());
+    REQUIRE(state_of(*store, stop) == "superseded");
+}
+
+TEST_CASE("an overtaking stop far ahead of other keys' commands is claimed once") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto stop = put(*store, {.command = "stop", .key = "b", .overtakes = true});
+    const auto first = put(*store, {.command = "work", .key = "a"});
+    for (int i = 0; i < 200; ++i) put(*store, {.command = "work", .key = "a"});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{stop, first});
+    REQUIRE(store->get(stop).value()->attempt == 1);
+}
+
+TEST_CASE("a command far behind is expired once") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    for (int i = 0; i < 150; ++i) put(*store, {.command = "work", .key = "a", .expires_at = 5}, 0);
+    const auto live = put(*store, {.command = "work", .key = "a"});
+    const auto found = claim(*store, 10);
+    REQUIRE(ids_of(found) == std::vector{live});
+    REQUIRE(found.expired == 150);
+}
+
+TEST_CASE("a command to every key waits for those before it, however many are delayed") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    for (int i = 0; i < 200; ++i) {
+        put(*store, {.command = "work", .key = "later", .not_before = kHour});
+    }
+    const auto before = put(*store, {.command = "work", .key = "a"});
+    const auto every = put(*store, {.command = "stop"});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{before});
+    REQUIRE(claim(*store, 2).claimed.empty());
+    REQUIRE(store->ack(before, 1, 3, "done").ok());
+    REQUIRE(ids_of(claim(*store, 4)) == std::vector{every});
+}
+
+TEST_CASE("only a stop overtakes") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto first = put(*store, {.command = "work", .key = "a", .not_before = 100});
+    const auto pushy = put(*store, {.command = "work", .key = "a", .overtakes = true});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{pushy});
+    REQUIRE(claim(*store, 200).claimed.empty());
+    REQUIRE(store->ack(pushy, 1, 201, "done").ok());
+    REQUIRE(ids_of(claim(*store, 202)) == std::vector{first});
+}
+
+TEST_CASE("a claim outlives a wall clock that was set back by one lease at most") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto id = put(*store, {.command = "work", .key = "a"}, kHour);
+    REQUIRE(ids_of(claim(*store, kHour, 10, 1'000)) == std::vector{id});
+    REQUIRE(claim(*store, 100).claimed.empty());  // an hour earlier
+    REQUIRE(claim(*store, 1'099).claimed.empty());
+    REQUIRE(ids_of(claim(*store, 1'100)) == std::vector{id});
+}
+
+TEST_CASE("a holder keeps its claim when the wall clock is set back") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto id = put(*store, {.command = "work", .key = "a"}, kHour);
+    REQUIRE(ids_of(claim(*store, kHour, 10, 1'000)) == std::vector{id});
+    REQUIRE(claim(*store, 100).claimed.empty());
+    REQUIRE(store->renew(id, 1, 500, 1'000).ok());
+    REQUIRE(claim(*store, 1'400).claimed.empty());
+    REQUIRE(store->ack(id, 1, 1'450, "done").ok());
+}
+
+TEST_CASE("what has waited longest is something that is due") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    put(*store, {.command = "work", .not_before = kHour}, 1);
+    REQUIRE(!store->statistics(10).value().oldest_ready);
+    put(*store, {.command = "work"}, 5);
+    REQUIRE(store->statistics(10).value().oldest_ready == 5);
+}
