@@ -1,6 +1,6 @@
 # Two commands: `make demo` and `make test`. Both set up everything they need first.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test clean
+.PHONY: help setup setup-test setup-bench demo test bench clean
 
 PYTHON ?= python3
 FILE ?= examples/audio/palace.mp3
@@ -9,6 +9,7 @@ VENV := .venv
 help:
 	@echo "make demo [FILE=song.mp3]   play a file natively over loopback, and beside discord.py; see demo-out/"
 	@echo "make test                   every test, C++ and Python"
+	@echo "make bench                  the benchmarks, beside their peers (15 minutes; report in benchmarks/)"
 	@echo "make clean                  remove build/, .venv/ and demo-out/"
 
 setup:
@@ -17,12 +18,18 @@ setup:
 setup-test:
 	@PYTHON="$(PYTHON)" tools/setup.sh test
 
+setup-bench: setup-test
+	@$(VENV)/bin/python -m pip install -q --group bench
+
 demo: setup
 	@$(VENV)/bin/python tools/demo.py "$(FILE)"
 
 test: setup-test
 	@ctest --test-dir build/native --output-on-failure --parallel 2 || exit 1
 	@$(VENV)/bin/python -m pytest
+
+bench: setup-bench
+	@$(VENV)/bin/python -m benchmarks
 
 clean:
 	rm -rf build .venv demo-out

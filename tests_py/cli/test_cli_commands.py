@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import functools
+import http.server
 import json
 import signal
 import socket
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -209,6 +213,31 @@ def test_a_playlist_is_refused_unless_asked_for(here: Here, tone: Path, tmp_path
     assert "playlist" in done.one_line()
     # Asked for, and still no way from the outside to a file of this machine.
     assert here("probe", playlist, "--playlists").code == 3
+
+
+def test_an_hls_playlist_on_the_web_is_followed_when_asked_for(here: Here, tmp_path: Path) -> None:
+    tone = write_tone(tmp_path / "t.wav", 3.0)
+    site = tmp_path / "site"
+    site.mkdir()
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", str(tone), "-c:a", "aac", "-f", "hls", "-hls_time", "1"]
+        + ["-hls_playlist_type", "vod", str(site / "list.m3u8")],
+        check=True,
+    )
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/list.m3u8"
+            assert here("probe", url).code == 3
+            out = tmp_path / "out.ogg"
+            done = here("transcode", url, out, "--playlists", "--json")
+            assert done.code == 0, done.one_line()
+            assert done.json["duration_s"] == pytest.approx(3.0, abs=0.15)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 # -- transcode -------------------------------------------------------------------------------------
