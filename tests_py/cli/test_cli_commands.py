@@ -220,8 +220,22 @@ def test_an_hls_playlist_on_the_web_is_followed_when_asked_for(here: Here, tmp_p
     site = tmp_path / "site"
     site.mkdir()
     subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", str(tone), "-c:a", "aac", "-f", "hls", "-hls_time", "1"]
-        + ["-hls_playlist_type", "vod", str(site / "list.m3u8")],
+        [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-i",
+            tone,
+            "-c:a",
+            "aac",
+            "-f",
+            "hls",
+            "-hls_time",
+            "1",
+            "-hls_playlist_type",
+            "vod",
+            site / "list.m3u8",
+        ],
         check=True,
     )
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(site))

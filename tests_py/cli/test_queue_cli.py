@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -368,7 +369,7 @@ def test_tail_prints_a_line_of_json_for_each_event_and_ends_at_sigint(db: Path) 
     try:
         assert process.stdout is not None
         with SyncCommandQueue(db) as queue:
-            lines = []
+            lines: list[Any] = []
             # The first one may have been there before it looked.
             while not lines:
                 queue.enqueue("x", key="a")

@@ -149,14 +149,14 @@ class CommandQueue:
             await self._give_keys(db)
             line = await self._without_ended(db, await commands(db, "bot_commands"), now)
             line = await self._without_superseded(db, line, now, started_at)
-            # Who let a lease run out must not keep its key's place in the unique index.
-            await db.execute_fetchall(
-                "UPDATE bot_commands SET state = 'ready' WHERE state = 'claimed'"
-                " AND lease_until <= ?",
-                (now,),
-            )
             taken = lines.heads(line, now / 1000)[:limit]
             for row in taken:
+                # Who let a lease run out must not keep the key's place in the unique index.
+                await db.execute_fetchall(
+                    "UPDATE bot_commands SET state = 'ready' WHERE state = 'claimed'"
+                    " AND lease_until <= ? AND key = ?",
+                    (now, row.key),
+                )
                 await db.execute_fetchall(
                     "UPDATE bot_commands SET state = 'claimed', attempt = attempt + 1,"
                     " lease_until = ?, owner = ?, claimed_at = ? WHERE id = ?",
