@@ -192,6 +192,30 @@ async def test_a_retry_that_is_due_again_and_a_lost_claim_of_its_key_come_in_ord
             await queue.ack(command)
 
 
+async def test_a_retry_that_is_due_waits_for_the_command_of_its_key_that_has_passed_it(
+    bench: Bench,
+) -> None:
+    async with bench.queue() as queue:
+        retried = await queue.enqueue("work", key="a", max_attempts=5)
+        await queue.enqueue("work", key="a")
+        await queue.nack(await one(queue), "later", retry_in=5)
+        running = await one(queue)
+        bench.wall.pass_(6)
+        assert await queue.claim() == []
+        await queue.ack(running)
+        assert (await one(queue)).id == retried
+
+
+async def test_a_wall_clock_that_is_set_back_does_not_make_leases_longer(bench: Bench) -> None:
+    async with bench.queue(lease=30) as queue:
+        id = await queue.enqueue("work", key="a", expires_after=None)
+        await queue.claim()
+        bench.wall.pass_(-3_600)
+        assert await queue.claim() == []
+        bench.wall.pass_(31)
+        assert (await one(queue)).id == id
+
+
 async def test_a_claim_can_be_given_back(bench: Bench) -> None:
     async with bench.queue() as queue:
         await queue.enqueue("work", key="a")
@@ -318,7 +342,9 @@ async def test_statistics_count_what_there_is(bench: Bench) -> None:
         await queue.claim()
         found = await queue.statistics()
         assert (found.ready, found.delayed, found.claimed, found.sessions) == (0, 1, 1, 0)
-        assert found.oldest_ready == began
+        assert found.oldest_ready is None  # the one that waits for its time is not late
+        bench.wall.pass_(60)
+        assert (await queue.statistics()).oldest_ready == began
         assert found.history == {"done": 1, "failed": 1, "expired": 1}
         assert found.wal_bytes > 0
 

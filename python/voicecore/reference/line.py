@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from voicecore.queue import EVERY_KEY, Command
 from voicecore.reference.intents import Intent, reduce
@@ -36,15 +36,18 @@ def due(row: Command, now: float) -> bool:
     return row.not_before is None or row.not_before <= now
 
 
+def overtakes(row: Command) -> bool:
+    """Does not wait for the command of its key that is under way. Only a stop can."""
+    return row.overtakes and row.command == "stop"
+
+
 def superseded(line: Sequence[Command], now: float) -> dict[int, int]:
     """Which waiting commands which others have made pointless.
 
     A command to every key concerns each key's line, but only commands to every key can make one
     pointless.
     """
-    waiting = [  # what lapsed was started once
-        row for row in line if row.state == "ready" and row.lease_until is None and due(row, now)
-    ]
+    waiting = [row for row in line if row.state == "ready" and due(row, now)]
     gone: dict[int, int] = {}
     for key in sorted({row.key or "" for row in waiting}):
         intents = [
@@ -57,25 +60,24 @@ def superseded(line: Sequence[Command], now: float) -> dict[int, int]:
     return gone
 
 
-def heads(line: Iterable[Command], now: float) -> list[Command]:
+def heads(line: Sequence[Command], now: float) -> list[Command]:
     """The commands that may be claimed: the first due one of each key, urgent ones first.
 
     A key with a live claim is blocked. A command to every key is a barrier: it waits until nothing
     before it is left, and nothing behind it starts before it ends. An overtaking stop passes all.
     """
-    blocked: set[str | None] = set()
+    running = [row for row in line if row.state == "claimed" and not lapsed(row, now)]
+    # Also of those further down: what was delayed comes back to its old place in the line.
+    blocked = {row.key for row in running if not overtakes(row)}
     found = []
     barrier = False
     for row in line:
-        overtaking = row.overtakes and row.command == "stop"
-        if row.state == "claimed" and not lapsed(row, now):
-            if not overtaking:
-                blocked.add(row.key)
-                barrier = barrier or row.key == EVERY_KEY
+        if row in running:
+            barrier = barrier or (row.key == EVERY_KEY and not overtakes(row))
             continue
         if row.state == "ready" and not due(row, now):
             continue
-        if overtaking:
+        if overtakes(row):
             found.append(row)
             continue
         free = not barrier and row.key not in blocked

@@ -20,6 +20,7 @@ from voicecore.reference import schema
 from voicecore.reference.rows import COLUMNS, commands, new_row, stale
 
 _POLL = 0.01  # seconds between two looks at a result
+_STEP_BACK = 15_000  # milliseconds; less is a transaction that waited while another claimed
 _STEERING = ("pause", "resume", "stop")
 
 
@@ -146,24 +147,39 @@ class CommandQueue:
         if not await self.peek(1):
             return []  # without the write lock
         async with self._writing() as db:
+            await self._look_at_leases(db, now)
             await self._give_keys(db)
-            line = await self._without_ended(db, await commands(db, "bot_commands"), now)
+            line = await self._without_expired(db, await commands(db, "bot_commands"), now)
             line = await self._without_superseded(db, line, now, started_at)
             taken = lines.heads(line, now / 1000)[:limit]
             for row in taken:
-                # Who let a lease run out must not keep the key's place in the unique index.
-                await db.execute_fetchall(
-                    "UPDATE bot_commands SET state = 'ready' WHERE state = 'claimed'"
-                    " AND lease_until <= ? AND key = ?",
-                    (now, row.key),
-                )
                 await db.execute_fetchall(
                     "UPDATE bot_commands SET state = 'claimed', attempt = attempt + 1,"
-                    " lease_until = ?, owner = ?, claimed_at = ? WHERE id = ?",
+                    " lease_until = ?, owner = ?, claimed_at = ?,"
+                    " overtakes = CASE command WHEN 'stop' THEN overtakes ELSE 0 END WHERE id = ?",
                     (until, self.owner, now, row.id),
                 )
             claimed = {row.id: row for row in await commands(db, "bot_commands")} if taken else {}
         return [claimed[row.id] for row in taken]
+
+    async def _look_at_leases(self, db: aiosqlite.Connection, now: int) -> None:
+        # From before the wall clock was set back: they would last for as long as it was set back.
+        await db.execute_fetchall(
+            "UPDATE bot_commands SET lease_until = lease_until - claimed_at + ?1, claimed_at = ?1"
+            " WHERE state = 'claimed' AND lease_until > ?1 AND claimed_at > ?1 + ?2",
+            (now, _STEP_BACK),
+        )
+        for row in await commands(db, "bot_commands", "WHERE state = 'claimed' ORDER BY id"):
+            if lines.worn_out(row, now / 1000):
+                lost = f"its holders were lost {row.attempt} times"
+                await self._finish(db, row.id, "failed", error=lost)
+        # Back into the line, and out of the unique index. The lease stays as a mark that it ran
+        # out: its holder may still come and ask.
+        await db.execute_fetchall(
+            "UPDATE bot_commands SET state = 'ready', owner = NULL"
+            " WHERE state = 'claimed' AND lease_until <= ? AND overtakes = 0",
+            (now,),
+        )
 
     async def _give_keys(self, db: aiosqlite.Connection) -> None:
         await db.execute_fetchall(
@@ -174,16 +190,12 @@ class CommandQueue:
             (self._default_key,),
         )
 
-    async def _without_ended(
+    async def _without_expired(
         self, db: aiosqlite.Connection, line: list[Command], now: int
     ) -> list[Command]:
-        at = now / 1000
         left = []
         for row in line:
-            if lines.worn_out(row, at):
-                lost = f"its holders were lost {row.attempt} times"
-                await self._finish(db, row.id, "failed", error=lost)
-            elif lines.expired(row, at, self._play_expires_after):
+            if lines.expired(row, now / 1000, self._play_expires_after):
                 await self._finish(db, row.id, "expired")
             else:
                 left.append(row)
@@ -309,7 +321,7 @@ class CommandQueue:
             delayed=len(waiting) - len(ready),
             claimed=len(line) - len(waiting),
             sessions=next(iter(sessions))[0],
-            oldest_ready=min((row.created_at for row in waiting), default=None),
+            oldest_ready=min((row.created_at for row in ready), default=None),
             history={str(state): int(number) for state, number in past},
             wal_bytes=_size(self.path + "-wal"),
         )
