@@ -29,9 +29,10 @@ class PlainQueue:
         self.connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.executescript(TABLES)
-        self.transactions = 0
+        self.transactions = self.reads = 0
 
     async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        self.reads += 1
         return self.connection.execute(sql, parameters).fetchall()
 
     async def transaction(

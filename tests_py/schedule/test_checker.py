@@ -16,6 +16,7 @@ from voicecore.schedule import (
     Due,
     FixedTimes,
     Interval,
+    Mark,
     MemoryScheduleStore,
     OccurrenceRecord,
     Policy,
@@ -23,6 +24,7 @@ from voicecore.schedule import (
     ScheduleEntry,
     ScheduleStore,
     SqliteScheduleStore,
+    next_occurrences,
 )
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -302,11 +304,13 @@ def test_a_clock_that_was_a_year_ahead_does_not_use_up_that_year(
         added = await store.add(replace(CLASS, remind_minutes=5), now=clock.wall)
         checker = clock.checker(store)
         clock.step(365 * 86_400)
-        await ticks(checker, clock, "2027-06-01 08:01", 60)
+        await ticks(checker, clock, "2027-06-01 07:00", 60)
         assert len(await store.history(added.id)) > 0
         clock.step(-365 * 86_400)
         await checker.check()
         assert [row for row in await store.history() if row.due > clock.wall + 86_400] == []
+        clock.go_to("2026-06-01 08:00")  # an hour later
+        assert told(await checker.check()) == [("start", "2026-06-01 08:00")]
 
     run(scenario())
 
@@ -451,6 +455,24 @@ def test_a_reminder_is_given_anew_only_for_a_time_that_moved(
     run(scenario())
 
 
+def test_a_reminder_is_given_anew_when_another_zone_moves_its_start(
+    store: ScheduleStore, clock: Clock, run: Run
+) -> None:
+    async def scenario() -> None:
+        added = await store.add(replace(CLASS, remind_minutes=30), now=clock.wall)
+        checker = clock.checker(store)
+        clock.go_to("2026-06-01 07:30")
+        assert told(await checker.check()) == [("reminder", "2026-06-01 08:00")]
+        await store.update(replace(added, zone="Atlantic/Azores"), now=clock.wall)  # UTC in summer
+        assert await checker.check() == []
+        moved = replace(await store.get(added.id or 0), zone="Atlantic/Cape_Verde")
+        await store.update(moved, now=clock.wall)
+        clock.go_to("2026-06-01 08:30")  # an hour behind UTC
+        assert told(await checker.check()) == [("reminder", "2026-06-01 08:00")]
+
+    run(scenario())
+
+
 def test_an_entry_enabled_again_starts_with_its_next_time(
     store: ScheduleStore, clock: Clock, run: Run
 ) -> None:
@@ -526,7 +548,7 @@ def test_a_damaged_row_is_reported_and_the_others_play(
     run(scenario())
 
 
-def test_a_quiet_tick_writes_nothing(plain: PlainQueue, run: Run) -> None:
+def test_a_quiet_tick_reads_once_and_writes_nothing(plain: PlainQueue, run: Run) -> None:
     clock = Clock()
 
     async def scenario() -> None:
@@ -534,9 +556,10 @@ def test_a_quiet_tick_writes_nothing(plain: PlainQueue, run: Run) -> None:
         await store.add(CLASS, now=clock.wall)
         checker = clock.checker(store)
         await checker.check()
-        before = plain.connection.total_changes, plain.transactions
-        await ticks(checker, clock, "2026-06-01 00:10")
+        before, reads = (plain.connection.total_changes, plain.transactions), plain.reads
+        await ticks(checker, clock, "2026-06-01 00:05")
         assert (plain.connection.total_changes, plain.transactions) == before
+        assert plain.reads - reads == 150  # one each
 
     run(scenario())
 
@@ -595,6 +618,22 @@ def test_a_start_as_a_command_is_in_the_queue_with_its_claim(
             1000 * at("2026-06-01 08:01"),
             "ready",
         )
+
+    run(scenario())
+
+
+def test_only_the_claim_that_took_sends_a_command(
+    native: NativeQueue, clock: Clock, run: Run
+) -> None:
+    async def scenario() -> None:
+        store = SqliteScheduleStore(native)
+        added = await store.add(CLASS, now=clock.wall)
+        (one,) = next_occurrences(added, 1, clock.wall)
+        mark = Mark(one, "fired", 1, one.due + 120)
+        assert await store.mark([mark], owner="a", now=one.due) == [True]
+        await native.transaction([("DELETE FROM bot_commands", ())])  # it was carried out
+        assert await store.mark([mark], owner="b", now=one.due) == [False]
+        assert await native.execute("SELECT id FROM bot_commands") == []
 
     run(scenario())
 

@@ -111,7 +111,7 @@ def test_two_editors_at_once_cannot_both_win(plain: PlainQueue, run: Run) -> Non
     class Slow(PlainQueue):
         def __init__(self) -> None:
             self.connection = plain.connection
-            self.transactions = 0
+            self.transactions = self.reads = 0
 
         async def execute(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
             rows = await super().execute(sql, parameters)

@@ -103,6 +103,19 @@ def test_a_date_that_a_zone_never_had_has_no_occurrence() -> None:
     ]
 
 
+def test_a_window_that_begins_with_a_change_has_what_was_shifted_there() -> None:
+    entry = ScheduleEntry("early", FixedTimes(["02:30"]), BERLIN)
+    change = at("2026-03-29 01:00")
+    assert [one.slot for one in occurrences(entry, change, change + 1)] == ["2026-03-29 02:30"]
+
+
+def test_a_window_that_begins_between_two_passes_has_the_second() -> None:
+    policy = Policy(overlap="second")
+    entry = ScheduleEntry("early", FixedTimes(["02:10"]), BERLIN, policy=policy)
+    found = occurrences(entry, at("2026-10-25 00:50"), at("2026-10-25 12:00"))
+    assert [one.due for one in found] == [at("2026-10-25 01:10")]
+
+
 def test_an_interval_follows_elapsed_time_across_a_change() -> None:
     entry = ScheduleEntry("hourly", Interval(3600), BERLIN)
     found = occurrences(entry, at("2026-10-24 22:00"), at("2026-10-25 04:00"))
