@@ -39,6 +39,7 @@ enum Column {
 
 Result<ClaimResult> Store::claim(const ClaimRequest& request) {
     if (auto ok = usable(); !ok) return std::move(ok).error();
+    if (auto ok = look_after(request.now); !ok) return std::move(ok).error();
     return ClaimPass{*this, request}.run();
 }
 

@@ -119,7 +119,7 @@ Result<FileGuard> FileGuard::watch(std::string path) {
     return FileGuard{absolute.data(), facts.st_dev, facts.st_ino, sees};
 }
 
-Status FileGuard::check() const {
+Status FileGuard::in_place() const {
     struct stat facts {};
     if (::stat(path_.c_str(), &facts) != 0) {
         return lost(path_, errno == ENOENT ? "it was deleted" : std::strerror(errno));
@@ -127,6 +127,11 @@ Status FileGuard::check() const {
     if (facts.st_dev != device_ || facts.st_ino != inode_) {
         return lost(path_, "another file has been put in its place");
     }
+    return Done{};
+}
+
+Status FileGuard::check() const {
+    if (auto ok = in_place(); !ok) return ok;
     if (holds_deleted(path_ + "-wal")) return lost(path_, "its write-ahead log was deleted");
     if (sees_locks_ && !own_lock_on(device_, inode_)) {
         return lost(path_,

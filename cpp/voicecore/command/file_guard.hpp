@@ -21,6 +21,8 @@ class FileGuard {
     // Errc::database, and why: another file lies there now, the locks are gone (a second copy of
     // SQLite in this process has touched the file), or the WAL was deleted.
     [[nodiscard]] Status check() const;
+    // The part of it that costs one system call: the file in its place is the one we have open.
+    [[nodiscard]] Status in_place() const;
     // False: the system does not show our locks, so that only the other two are checked.
     [[nodiscard]] bool sees_locks() const noexcept { return sees_locks_; }
     [[nodiscard]] const std::string& path() const noexcept { return path_; }

@@ -12,6 +12,7 @@ namespace voicecore::command {
 namespace {
 
 constexpr std::int64_t kWorthTruncating = 16 << 20;
+constexpr int kBriefly = 20;  // milliseconds
 
 Status configure(Database& database, const StoreOptions& options) {
     auto mode = database.single("PRAGMA journal_mode = WAL");
@@ -67,6 +68,21 @@ Status Store::audit() {
     return checked;
 }
 
+Status Store::still_in_place() {
+    auto checked = guard_.in_place();
+    if (!checked) lost_ = checked.error();
+    return checked;
+}
+
+Status Store::look_after(Millis now) {
+    constexpr Millis kEvery = 1'000;
+    if (now >= looked_after_ && now - looked_after_ < kEvery) return Done{};
+    looked_after_ = now;
+    if (auto ok = audit(); !ok) return ok;
+    if (options_.role != "worker" || !log_is_large()) return Done{};
+    return checkpoint(false);
+}
+
 Result<std::vector<std::int64_t>> Store::enqueue(std::span<const NewCommand> commands, Millis now) {
     if (auto ok = usable(); !ok) return std::move(ok).error();
     std::vector<std::int64_t> ids;
@@ -98,6 +114,7 @@ Result<std::vector<std::int64_t>> Store::enqueue(std::span<const NewCommand> com
         ids.push_back(lookup->integer(0));
     }
     if (auto ok = find_bells(); !ok) return std::move(ok).error();
+    if (auto ok = still_in_place(); !ok) return std::move(ok).error();
     if (auto done = transaction->commit(); !done) return std::move(done).error();
     return ids;
 }
@@ -337,13 +354,21 @@ Result<std::int64_t> Store::data_version() {
     return statement->integer(0);
 }
 
-Status Store::checkpoint(bool truncate) {
-    if (auto ok = usable(); !ok) return ok;
+bool Store::log_is_large() const {
     struct stat facts {};
     const std::string wal = guard_.path() + "-wal";
-    const bool large = ::stat(wal.c_str(), &facts) == 0 && facts.st_size > kWorthTruncating;
+    return ::stat(wal.c_str(), &facts) == 0 && facts.st_size > kWorthTruncating;
+}
+
+Status Store::checkpoint(bool truncate) {
+    if (auto ok = usable(); !ok) return ok;
+    const bool large = log_is_large();
+    // Truncating waits for readers, and one that never ends must not hold up who serves the line.
+    const bool brief = large && !truncate;
+    if (brief) sqlite3_busy_timeout(database_.handle(), kBriefly);
     auto done = database_.single(truncate || large ? "PRAGMA wal_checkpoint(TRUNCATE)"
                                                    : "PRAGMA wal_checkpoint(PASSIVE)");
+    if (brief) sqlite3_busy_timeout(database_.handle(), options_.busy_timeout_ms);
     if (!done) return std::move(done).error();
     return Done{};
 }

@@ -161,6 +161,12 @@ class Store {
     Store(StoreOptions options, Database database, FileGuard guard);
     friend class ClaimPass;
     [[nodiscard]] Status usable() const;
+    // What a worker owes its file, at most once a second: audits it, and moves a log that has grown
+    // large into it. A scheduler does both on its ticks; this is for those who claim without one.
+    [[nodiscard]] Status look_after(Millis now);
+    [[nodiscard]] bool log_is_large() const;
+    // What is sent into a file that is no longer there would be gone, although it was committed.
+    [[nodiscard]] Status still_in_place();
     // Out of the line, into the history. Within a transaction.
     [[nodiscard]] Status finish(std::int64_t id, std::string_view state,
                                 const std::optional<std::string>& result,
@@ -175,6 +181,7 @@ class Store {
     std::vector<std::string> bells_;
     std::string resume_after_;  // the key that the last look along all keys ended with
     bool announced_ = false;
+    Millis looked_after_ = 0;
 };
 
 [[nodiscard]] Error stale_error(Stale why, std::string message);
