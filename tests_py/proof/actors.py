@@ -80,7 +80,7 @@ def _carry_out(queue: SyncCommandQueue, command: Command, lines: Log) -> None:
 
 
 def sleep_on_it(db: str, log: str, lease: float) -> None:
-    """Claim, wait to be told, ack, and log how that went: for a worker that is stopped meanwhile."""
+    """Claim, wait to be told, ack, log how that went: for a worker that is stopped meanwhile."""
     lines = Log(log)
     with SyncCommandQueue(db, role="worker", lease=lease) as queue:
         (command,) = queue.claim()

@@ -16,10 +16,11 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 TURN_MS = 5_000
-"""The file's times are taken when something is asked for, and its turn may come this much later (the
+"""The file's times are taken when something is asked for; its turn may come this much later (the
 busy time-out). The logs' own times have no such slack."""
 
 
@@ -137,7 +138,7 @@ def _check_keys(history: dict[int, tuple], runs: list[Run], killed: bool) -> lis
         by_key[run.key].append(run)
     for key, mine in by_key.items():
         mine.sort(key=lambda run: run.start)
-        for before, after in zip(mine, mine[1:], strict=False):
+        for before, after in pairwise(mine):
             if after.id < before.id or (after.id == before.id and after.attempt <= before.attempt):
                 wrong.append(f"key {key}: command {after.id} ran behind {before.id}")
             if before.end is None:

@@ -154,7 +154,8 @@ class Scenario:
 
 
 async def _ack(queue: CommandQueue) -> object:
-    return await queue.ack(await _held_one(queue))
+    await queue.ack(await _held_one(queue))
+    return None
 
 
 async def _nack(queue: CommandQueue) -> object:
@@ -162,11 +163,13 @@ async def _nack(queue: CommandQueue) -> object:
 
 
 async def _renew(queue: CommandQueue) -> object:
-    return await queue.renew(await _held_one(queue))
+    await queue.renew(await _held_one(queue))
+    return None
 
 
 async def _give_back(queue: CommandQueue) -> object:
-    return await queue.give_back(await _held_one(queue))
+    await queue.give_back(await _held_one(queue))
+    return None
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -195,7 +198,7 @@ SCENARIOS: dict[str, Scenario] = {
 
 
 def play(name: str, db: str, die_at: int, report: str) -> None:
-    """Do it, die before the n-th step; with 0 never. At the end the report has the steps' number."""
+    """Do it, die before the n-th step (0: never). In the end the report has the number of steps."""
     hook = _core.FaultHook(die_at)
 
     async def run() -> None:

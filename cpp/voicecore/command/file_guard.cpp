@@ -125,7 +125,9 @@ Status FileGuard::in_place() const {
         return lost(path_, errno == ENOENT ? "it was deleted" : std::strerror(errno));
     }
     if (facts.st_dev != device_ || facts.st_ino != inode_) {
-        return lost(path_, "another file has been put in its place");
+        return lost(path_,
+                    "another file has been put in its place (a -wal and -shm beside it that are "
+                    "the old file's must go before anybody opens the new one)");
     }
     return Done{};
 }

@@ -1,0 +1,337 @@
+"""Faults of the file, of locks and of clocks, each with its stated outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from voicecore.database import DatabaseError
+from voicecore.errors import StaleClaim
+from voicecore.queue import CommandQueue, SyncCommandQueue
+
+from .nursery import HERE, Nursery
+
+HOUR = 3600.0
+BUSY = 5
+
+
+# -- file systems ----------------------------------------------------------------------------------
+
+
+@functools.cache
+def namespace() -> tuple[str, ...] | None:
+    """How to get a mount namespace here; None: not permitted."""
+    for command in (("unshare", "-m"), ("unshare", "-rm")):
+        if shutil.which("unshare") is None:
+            return None
+        mounts = [*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+        if subprocess.run(mounts, capture_output=True, check=False).returncode == 0:
+            return command
+    return None
+
+
+def in_a_process(fault: str, folder: Path, *before: str) -> None:
+    """Run one of file_faults.py."""
+    module = f"{__name__.rpartition('.')[0]}.file_faults"
+    done = subprocess.run(
+        [*before, sys.executable, "-m", module, fault, folder],
+        cwd=HERE.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "instead"),
+    [("full_disk", "file_size_limit"), ("read_only_file_system", "read_only_file")],
+)
+def test_a_file_system_that_takes_no_more_is_a_typed_error_and_loses_nothing(
+    tmp_path: Path, fault: str, instead: str
+) -> None:
+    how = namespace()
+    if how is None:
+        warnings.warn(f"no mount namespace here: {instead} in place of {fault}", stacklevel=1)
+        in_a_process(instead, tmp_path)
+    else:
+        in_a_process(fault, tmp_path, *how)
+
+
+def test_a_process_that_may_not_grow_its_files_is_refused_and_goes_on_later(ram: Path) -> None:
+    in_a_process("file_size_limit", ram)
+
+
+def test_a_file_that_is_not_ours_to_write_is_refused(ram: Path) -> None:
+    in_a_process("read_only_file", ram)
+
+
+# -- files that go away ----------------------------------------------------------------------------
+
+
+def make_away_with(db: Path, how: str) -> None:
+    if how == "replaced":
+        with SyncCommandQueue(db.with_suffix(".new")) as other:
+            other.enqueue("other")
+        # As one should: a log that stays would be read into the new file.
+        Path(f"{db}-wal").unlink()
+        Path(f"{db}-shm").unlink()
+        os.rename(db.with_suffix(".new"), db)
+    elif how == "deleted":
+        db.unlink()
+    else:
+        Path(f"{db}-wal").unlink()
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("deleted", "it was deleted"),
+        ("replaced", "another file has been put in its place"),
+        ("its log deleted", "its write-ahead log was deleted"),
+    ],
+)
+def test_a_worker_finds_its_file_gone_and_writes_no_more(
+    tmp_path: Path, how: str, says: str
+) -> None:
+    db = tmp_path / "queue.db"
+    wall = [1000.0]
+    with SyncCommandQueue(db, role="worker", wall_clock=lambda: wall[0]) as queue:
+        queue.enqueue("work")
+        queue.claim()
+        make_away_with(db, how)
+        wall[0] += 1.0
+        for _ in range(2):
+            with pytest.raises(DatabaseError, match=says):
+                queue.claim()
+        with pytest.raises(DatabaseError, match="no longer safe to use"):
+            queue.peek()
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_sender_is_told_that_its_file_is_gone_rather_than_given_an_id(
+    tmp_path: Path, how: str
+) -> None:
+    db = tmp_path / "queue.db"
+    with SyncCommandQueue(db) as queue:
+        queue.enqueue("work")
+        make_away_with(db, how)
+        with pytest.raises(DatabaseError, match="no longer safe to use"):
+            queue.enqueue("lost")
+    if how == "replaced":
+        with SyncCommandQueue(db) as queue:
+            assert [one.command for one in queue.peek()] == ["other"]
+
+
+def test_a_file_opened_again_after_it_was_replaced_works(tmp_path: Path) -> None:
+    db = tmp_path / "queue.db"
+    with SyncCommandQueue(db) as queue:
+        queue.enqueue("work")
+        make_away_with(db, "replaced")
+        with pytest.raises(DatabaseError):
+            queue.audit()
+    with SyncCommandQueue(db) as queue:
+        assert queue.enqueue("again") == 2
+
+
+def test_locks_dropped_by_a_plain_open_and_close_are_noticed(tmp_path: Path) -> None:
+    db = tmp_path / "queue.db"
+    with SyncCommandQueue(db) as queue:
+        queue.enqueue("work")
+        Path(db).read_bytes()
+        with pytest.raises(DatabaseError, match="no longer holds its locks"):
+            queue.audit()
+
+
+# -- locks -----------------------------------------------------------------------------------------
+
+
+def test_a_lock_held_for_longer_than_the_busy_timeout_is_an_error_and_then_over(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    db, log = tmp_path / "queue.db", tmp_path / "log"
+    with SyncCommandQueue(db, busy_timeout=0.2) as queue:
+        queue.enqueue("work")
+        pid = nursery.start("hold_the_lock", db=db, log=log, seconds=0.8)
+        wait_for(log)
+        began = time.monotonic()
+        with pytest.raises(DatabaseError, match="locked") as caught:
+            queue.enqueue("refused")
+        assert 0.15 <= time.monotonic() - began < 0.7
+        assert caught.value.sqlite_errorcode & 0xFF == BUSY
+        assert [one.command for one in queue.peek()] == ["work"]  # readers wait for nobody
+        assert nursery.wait(pid) == 0
+        queue.enqueue("after")
+        assert [one.command for one in queue.peek()] == ["work", "after"]
+
+
+def test_a_lock_held_for_less_than_the_busy_timeout_is_waited_for(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    db, log = tmp_path / "queue.db", tmp_path / "log"
+    with SyncCommandQueue(db, busy_timeout=5.0) as queue:
+        queue.audit()
+        pid = nursery.start("hold_the_lock", db=db, log=log, seconds=0.2)
+        wait_for(log)
+        assert queue.enqueue("patient") == 1
+        assert nursery.wait(pid) == 0
+
+
+def test_the_loop_runs_on_while_a_lock_is_waited_for(nursery: Nursery, tmp_path: Path) -> None:
+    db, log = tmp_path / "queue.db", tmp_path / "log"
+
+    async def main() -> int:
+        async with CommandQueue(db) as queue:
+            pid = nursery.start("hold_the_lock", db=db, log=log, seconds=0.3)
+            wait_for(log)
+            sending = asyncio.create_task(queue.enqueue("patient"))
+            turns = 0
+            while not sending.done():
+                await asyncio.sleep(0.005)
+                turns += 1
+            assert await sending == 1
+            assert nursery.wait(pid) == 0
+            return turns
+
+    assert asyncio.run(main()) > 10
+
+
+def wait_for(log: Path) -> None:
+    deadline = time.monotonic() + 10
+    while not log.exists() or not log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+# -- clocks ----------------------------------------------------------------------------------------
+
+
+class Stepped:
+    """Two workers and a sender on one file, and a wall clock that is stepped."""
+
+    def __init__(self, db: Path) -> None:
+        self.now = 1_700_000_000.0
+        self.one, self.two = (
+            SyncCommandQueue(db, owner=name, lease=30.0, wall_clock=lambda: self.now)
+            for name in ("one", "two")
+        )
+
+    def close(self) -> None:
+        self.one.close()
+        self.two.close()
+
+
+@pytest.fixture
+def stepped(ram: Path) -> Iterator[Stepped]:
+    both = Stepped(ram / "queue.db")
+    yield both
+    both.close()
+
+
+def test_an_hour_forward_ends_leases_and_the_late_ack_is_refused(stepped: Stepped) -> None:
+    stepped.one.enqueue("work", key="a")
+    (held,) = stepped.one.claim()
+    stepped.now += HOUR
+    with pytest.raises(StaleClaim) as caught:
+        stepped.one.ack(held)
+    assert caught.value.reason == "expired"
+    (again,) = stepped.two.claim()
+    assert (again.id, again.attempt) == (held.id, 2)
+    with pytest.raises(StaleClaim) as caught:
+        stepped.one.ack(held)
+    assert caught.value.reason == "taken"
+    stepped.two.ack(again)
+    with pytest.raises(StaleClaim) as caught:
+        stepped.one.ack(held)
+    assert caught.value.reason == "finished"
+
+
+def test_an_hour_forward_starts_no_play_from_before(stepped: Stepped) -> None:
+    id = stepped.one.enqueue("play", 3)
+    stepped.now += HOUR
+    assert stepped.one.claim() == []
+    found = stepped.one.get(id)
+    assert found is not None
+    assert found.state == "expired"
+
+
+def test_an_hour_back_keeps_a_claim_with_its_holder_and_its_end_is_accepted(
+    stepped: Stepped,
+) -> None:
+    stepped.one.enqueue("work", key="a")
+    (held,) = stepped.one.claim()
+    stepped.now -= HOUR
+    assert stepped.two.claim() == []
+    stepped.one.renew(held)
+    stepped.now += 29.0
+    assert stepped.two.claim() == []
+    stepped.one.ack(held)
+
+
+def test_an_hour_back_leaves_a_dead_holders_claim_for_one_lease_only(stepped: Stepped) -> None:
+    stepped.one.enqueue("work", key="a")
+    (held,) = stepped.one.claim()
+    stepped.now -= HOUR
+    assert stepped.two.claim() == []
+    stepped.now += 29.9
+    assert stepped.two.claim() == []
+    stepped.now += 0.1
+    (again,) = stepped.two.claim()
+    assert (again.id, again.attempt) == (held.id, 2)
+
+
+def test_an_hour_back_delays_what_is_delayed_by_an_hour_and_nothing_else(stepped: Stepped) -> None:
+    later = stepped.one.enqueue("work", key="a", delay=10)
+    stepped.now -= HOUR
+    sent = stepped.one.enqueue("work", key="b")
+    (other,) = stepped.two.claim(10)
+    assert other.id == sent
+    stepped.two.ack(other)
+    stepped.now += HOUR + 10
+    assert [one.id for one in stepped.two.claim(10)] == [later]
+
+
+# -- a worker that sleeps --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("taken", "reason"), [(False, "expired"), (True, "taken")])
+def test_a_worker_stopped_for_longer_than_its_lease_is_refused(
+    tmp_path: Path, taken: bool, reason: str
+) -> None:
+    db, log = tmp_path / "queue.db", tmp_path / "log"
+    with SyncCommandQueue(db) as queue:
+        id = queue.enqueue("work", key="a")
+        code = (
+            "import sys; from proof.actors import sleep_on_it;"
+            "sleep_on_it(sys.argv[1], sys.argv[2], 0.1)"
+        )
+        sleeper = subprocess.Popen(
+            [sys.executable, "-c", code, db, log], cwd=HERE.parent, stdin=subprocess.PIPE, text=True
+        )
+        try:
+            wait_for(log)
+            sleeper.send_signal(signal.SIGSTOP)
+            time.sleep(0.15)
+            if taken:
+                (again,) = queue.claim()
+                assert (again.id, again.attempt) == (id, 2)
+        finally:
+            sleeper.send_signal(signal.SIGCONT)
+            sleeper.communicate("go on\n", timeout=20)
+        assert log.read_text().split() == ["claimed", str(id), reason]
+        if taken:
+            queue.ack(again)
+        found = queue.get(id)
+        assert found is not None
+        assert (found.state, found.attempt) == (("done", 2) if taken else ("claimed", 1))
