@@ -439,3 +439,75 @@ async def test_a_running_session_keeps_its_lease(rig: Make) -> None:
         await r.time.advance(300)
         with pytest.raises(Exception, match="leased"):
             await other.lease_session("g3", 77)
+
+
+async def add_class(r: Rig, **more: Any) -> int:
+    """A class every day at 08:00 UTC."""
+    from voicecore.schedule import FixedTimes, ScheduleEntry, SqliteScheduleStore
+
+    entry = ScheduleEntry("yoga", FixedTimes(["08:00"]), key="g3", **more)
+    return (await SqliteScheduleStore(r.queue).add(entry, now=r.time.time())).id or 0
+
+
+async def until_eight(r: Rig, seconds: float = 0.0) -> None:
+    """To 08:00 UTC of the next day, and so much further."""
+    now = r.time.time()
+    await r.time.advance((8 * 3600 - now) % 86_400 + seconds)
+
+
+async def test_the_schedule_starts_a_class_within_one_tick(rig: Make) -> None:  # flow 3
+    async with rig() as r:
+        number = await add_class(r)
+        await until_eight(r, -3)
+        assert r.stage.started == []
+        await r.time.advance(6)
+        await asyncio.sleep(0.01)
+        assert r.stage.started == [("g3", number)]
+
+
+async def test_a_bot_that_restarts_a_second_after_eight_still_plays_the_class_once(
+    rig: Make, tmp_path: Path
+) -> None:
+    async with rig() as r:
+        number = await add_class(r)
+        await until_eight(r, -60)
+        await r.scheduler.shutdown()
+        r.time._native.advance(61)
+        for _ in range(2):
+            again = Scheduler(
+                None, r.queue, time=r.time, play_session=r.stage.play, load_entry=r.stage.load
+            )
+            r.time._schedulers.clear()
+            again.start()
+            while again._native is None:
+                await asyncio.sleep(0.001)
+            await r.time.advance(5)
+            await asyncio.sleep(0.01)
+            assert r.stage.started == [("g3", number)]
+            await again.shutdown()
+
+
+async def test_a_reminder_goes_out_once_before_the_class(rig: Make) -> None:  # R62
+    reminded: list[str] = []
+
+    async def remind(due: Any) -> None:
+        reminded.append(due.entry.name)
+
+    async with rig(remind=remind) as r:
+        await add_class(r, remind_minutes=10)
+        await until_eight(r, -601)
+        assert reminded == []
+        await r.time.advance(120)
+        assert reminded == ["yoga"]
+
+
+async def test_a_command_wins_over_the_schedule(rig: Make) -> None:  # R10
+    async with rig() as r:
+        await add_class(r)
+        await until_eight(r, -5)
+        await r.send("play", 13)
+        await r.time.advance(10)
+        await asyncio.sleep(0.01)
+        assert r.stage.started == [("g3", 13)]
+        found = await r.queue.history()
+        assert [one.result for one in found if one.command == "play"] == ["busy", "started"]

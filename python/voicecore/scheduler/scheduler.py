@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
 from voicecore import _bridge, _core, _validate
@@ -68,7 +68,8 @@ class Scheduler:
             "replace", or "queue".
         play_session: an async function of a `Session`: plays the entry to its end.
         load_entry: an async function of an entry id; None: there is no such entry.
-        schedule: a `ScheduleChecker`; without one only commands start anything.
+        schedule: a `ScheduleChecker`, True for the schedule of the queue's own file, or False: only
+            commands start anything.
         remind: an async function of a `Due` reminder.
         on_fatal: called with the exception that ended the loop (D02).
         budget: commands in hand at a time.
@@ -94,8 +95,8 @@ class Scheduler:
         busy: Busy = "drop",
         play_session: Callable[[Session], Awaitable[object]] | None = None,
         load_entry: Callable[[int], Awaitable[Any]] | None = None,
-        schedule: ScheduleChecker | None = None,
-        remind: Callable[[Due], Awaitable[object]] | None = None,
+        schedule: ScheduleChecker | bool = True,
+        remind: Callable[[Due], Coroutine[Any, Any, object]] | None = None,
         on_fatal: Callable[[BaseException], object] | None = None,
         budget: int = 64,
         retention: float | None = 30 * 86_400.0,
@@ -125,7 +126,7 @@ class Scheduler:
         self._busy: Busy = busy
         self._play_session = play_session
         self._load_entry = load_entry
-        self._schedule = schedule
+        self._schedule = self._own_schedule() if schedule is True else schedule or None
         self._remind = remind
         self.on_fatal = on_fatal
         self.sessions = SessionMutex(self.queue, single=single)
@@ -314,17 +315,36 @@ class Scheduler:
         for due in await self._schedule.check():
             if due.kind == "reminder":
                 if self._remind is not None:
-                    self._spawn(self._remind_of(due))
+                    self._spawn(self._remind(due))
                 continue
-            if await self._maybe_start(due.entry):
-                continue
-            policy = due.entry.policy.busy
-            if policy == "drop":
-                log.warning("%s is due, but its key already plays", due.entry.name)
-                await self._schedule.record(due.occurrence, "busy")
-            else:
-                # As a command, so that waiting for the key survives a restart.
-                await self.queue.enqueue("play", due.entry.id, args={"busy": policy})
+            try:
+                await self._start_due(due)
+            except self.recoverable() as problem:
+                self._warn("Starting %s failed: %s", due.entry.name, problem)
+                self._schedule.give_back(due)
+        if event := self._schedule.take_clock_event():
+            self._warn("The clock: %s", event)
+        if self._native is not None:
+            self._native.nudge()  # starts of the file's own schedule are commands by now
+
+    async def _start_due(self, due: Due) -> None:
+        if await self._maybe_start(due.entry):
+            return
+        policy = due.entry.policy.busy
+        if policy == "drop":
+            log.warning("%s is due, but its key already plays", due.entry.name)
+            await cast("ScheduleChecker", self._schedule).record(due.occurrence, "busy")
+        else:
+            # As a command, so that waiting for the key survives a restart.
+            await self.queue.enqueue("play", due.entry.id, args={"busy": policy})
+
+    def _own_schedule(self) -> ScheduleChecker:
+        from voicecore.schedule import ScheduleChecker, SqliteScheduleStore, boottime
+
+        store = SqliteScheduleStore(self.queue)
+        if self._time is not None:
+            return ScheduleChecker(store, self._time.time, self._time.monotonic, as_commands=True)
+        return ScheduleChecker(store, self.queue.now, boottime=boottime, as_commands=True)
 
     async def _maybe_start(self, entry: Any, *, command: Command | None = None) -> bool:
         """Start a session unless its key has one; False: busy (R21).
@@ -604,10 +624,6 @@ class Scheduler:
             self._warn("A background task failed: %s", bug)
         else:
             self._die(bug)
-
-    async def _remind_of(self, due: Due) -> None:
-        assert self._remind is not None
-        await self._remind(due)
 
     async def _prune(self) -> None:
         """In small batches, now and then (a large one would hold the file)."""
