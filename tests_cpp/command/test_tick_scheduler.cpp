@@ -49,8 +49,9 @@ struct Session final : SessionControl {
 // On a manual clock: turns happen when the test says so.
 struct Rig {
     explicit Rig(SchedulerOptions options = {}) {
-        auto made = TickScheduler::create(scratch.open("bot"), scratch.open("watch"), ears, options,
-                                          [this] { return wall.load(); }, &clock);
+        auto made = TickScheduler::create(
+            scratch.open("bot"), scratch.open("watch"), ears, options,
+            [this] { return wall.load(); }, &clock);
         REQUIRE(made.ok());
         scheduler = std::move(made).value();
         sender = scratch.open("sender");
@@ -131,8 +132,8 @@ TEST_CASE("a command for another key goes to the owner") {
 TEST_CASE("a volume without a number goes to the owner, who can say what is wrong") {
     Rig rig;
     rig.scheduler->attach("a", 1, std::make_shared<Session>());
-    for (const char* args : {"{}", R"({"to": "loud"})", R"({"to": 1, "by": 1})", R"({"to": nan})",
-                             R"({"to": 1)"}) {
+    for (const char* args :
+         {"{}", R"({"to": "loud"})", R"({"to": 1, "by": 1})", R"({"to": nan})", R"({"to": 1)"}) {
         const auto id = rig.send({.command = "volume", .key = "a", .args = args});
         const auto taken = rig.scheduler->take();
         REQUIRE(taken.size() == 1);

@@ -157,7 +157,9 @@ Status ClaimPass::resolve_keys() {
 
 Status ClaimPass::reduce_intents() {
     if (auto ok = drop_older_than_start(); !ok) return ok;
-    if (auto ok = find_barrier(); !ok) return ok;
+    auto to_all = database_.single("SELECT EXISTS (SELECT 1 FROM bot_commands WHERE key = '*')");
+    if (!to_all) return std::move(to_all).error();
+    const bool all = to_all.value() == Value{std::int64_t{1}};
     // A command to every key concerns every line; others only their own.
     auto every = database_.cached("SELECT DISTINCT key FROM bot_commands");
     auto steered =
@@ -166,7 +168,7 @@ Status ClaimPass::reduce_intents() {
     if (!steered) return std::move(steered).error();
     std::vector<std::string> keys;
     {
-        const Use statement{barrier_ != 0 ? *every.value() : *steered.value()};
+        const Use statement{all ? *every.value() : *steered.value()};
         for (auto row = statement->step();; row = statement->step()) {
             if (!row) return std::move(row).error();
             if (!row.value()) break;
@@ -213,7 +215,8 @@ Status ClaimPass::find_barrier() {
 
 Status ClaimPass::reduce_line(const std::string& key) {
     auto look = database_.cached(
-        "SELECT id, command, args, key = '*' FROM bot_commands WHERE key IN (?1, '*')"
+        "SELECT id, command, args, key = '*', expires_at, created_at FROM bot_commands"
+        " WHERE key IN (?1, '*')"
         " AND state = 'ready' AND (not_before IS NULL OR not_before <= ?2) ORDER BY id LIMIT ?3");
     if (!look) return std::move(look).error();
     std::vector<Intent> line;
@@ -224,6 +227,11 @@ Status ClaimPass::reduce_line(const std::string& key) {
         for (auto row = statement->step();; row = statement->step()) {
             if (!row) return std::move(row).error();
             if (!row.value()) break;
+            // What has expired says nothing any more.
+            if (has_expired(statement->maybe_integer(4), statement->integer(5),
+                            statement->view(1))) {
+                continue;
+            }
             const bool relative = statement->view(2).find("\"by\"") != std::string_view::npos;
             line.push_back({statement->integer(0), verb_of(statement->view(1)), relative});
             if (statement->integer(3) != 0 && key != kEveryKey) {
@@ -324,6 +332,14 @@ Result<int> ClaimPass::consider_rows(Statement& rows, bool stop_when_enough) {
     }
 }
 
+bool ClaimPass::has_expired(std::optional<Millis> expires, Millis created,
+                            std::string_view command) const noexcept {
+    if (!expires && command == "play" && store_.options_.play_expires_after) {
+        expires = created + *store_.options_.play_expires_after;
+    }
+    return expires && *expires != kNever && *expires <= request_.now;
+}
+
 void ClaimPass::consider(const Statement& row) {
     const std::int64_t id = row.integer(kId);
     const std::string key = row.text(kKey);
@@ -340,11 +356,7 @@ void ClaimPass::consider(const Statement& row) {
         }
         if (!ends_.empty() && ends_.back().id == id) return;
     }
-    std::optional<Millis> expires = row.maybe_integer(kExpires);
-    if (!expires && row.view(kCommand) == "play" && store_.options_.play_expires_after) {
-        expires = row.integer(kCreated) + *store_.options_.play_expires_after;
-    }
-    if (expires && *expires != kNever && *expires <= request_.now) {
+    if (has_expired(row.maybe_integer(kExpires), row.integer(kCreated), row.view(kCommand))) {
         ends_.push_back({id, "expired", {}});
         return;
     }
@@ -412,6 +424,7 @@ Status ClaimPass::take_heads() {
         head.lease_until = request_.now + request_.lease;
         head.owner = store_.options_.owner;
         head.claimed_at = request_.now;
+        head.overtakes = head.overtakes && head.command == "stop";
     }
     result_.claimed = std::move(heads_);
     return Done{};

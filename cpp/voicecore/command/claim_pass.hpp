@@ -60,6 +60,8 @@ class ClaimPass {
     // Heads of one key, or of the stretch that the statement gives.
     [[nodiscard]] Result<int> consider_rows(Statement& rows, bool stop_when_enough);
     void consider(const Statement& row);
+    [[nodiscard]] bool has_expired(std::optional<Millis> expires, Millis created,
+                                   std::string_view command) const noexcept;
     [[nodiscard]] bool enough() const noexcept {
         return heads_.size() >= static_cast<std::size_t>(request_.limit);
     }

@@ -1,6 +1,7 @@
 #include "voicecore/command/store.hpp"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -112,6 +113,12 @@ Result<std::vector<std::int64_t>> Store::enqueue(std::span<const NewCommand> com
         auto row = lookup->step();
         if (!row) return std::move(row).error();
         ids.push_back(lookup->integer(0));
+    }
+    if (!announced_) {
+        // Each process's version of SQLite is known in the file: see `voicecore doctor`.
+        if (auto ok = write_announcement(::getpid(), std::nullopt, now); !ok) {
+            return std::move(ok).error();
+        }
     }
     if (auto ok = find_bells(); !ok) return std::move(ok).error();
     if (auto ok = still_in_place(); !ok) return std::move(ok).error();

@@ -171,6 +171,8 @@ class Store {
     [[nodiscard]] Status finish(std::int64_t id, std::string_view state,
                                 const std::optional<std::string>& result,
                                 const std::optional<std::string>& error, Millis now);
+    [[nodiscard]] Status write_announcement(std::int64_t pid,
+                                            const std::optional<std::string>& bell, Millis now);
     [[nodiscard]] Status check_claim(std::int64_t id, std::int64_t attempt, Millis now);
     [[nodiscard]] Status check_session(const std::string& key, std::int64_t attempt, Millis now);
 

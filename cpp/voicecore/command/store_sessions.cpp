@@ -190,21 +190,25 @@ Result<std::int64_t> Store::clear_dead(Millis now) {
 
 Status Store::announce(std::int64_t pid, const std::optional<std::string>& bell, Millis now) {
     if (auto ok = usable(); !ok) return ok;
+    auto transaction = Transaction::begin(database_);
+    if (!transaction) return std::move(transaction).error();
+    if (auto ok = write_announcement(pid, bell, now); !ok) return ok;
+    return transaction->commit();
+}
+
+Status Store::write_announcement(std::int64_t pid, const std::optional<std::string>& bell,
+                                 Millis now) {
     auto insert = database_.cached(
         "INSERT INTO bot_workers(owner, pid, role, bell, sqlite_version, started_at, seen_at)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (owner) DO UPDATE SET"
-        " bell = excluded.bell, seen_at = excluded.seen_at");
+        " bell = coalesce(excluded.bell, bell), seen_at = excluded.seen_at");
     if (!insert) return std::move(insert).error();
-    auto transaction = Transaction::begin(database_);
-    if (!transaction) return std::move(transaction).error();
-    {
-        const Use statement{*insert.value()};
-        statement->bind_all(options_.owner, pid, options_.role, bell,
-                            std::string_view{sqlite3_libversion()}, now);
-        if (auto step = statement->step(); !step) return std::move(step).error();
-    }
+    const Use statement{*insert.value()};
+    statement->bind_all(options_.owner, pid, options_.role, bell,
+                        std::string_view{sqlite3_libversion()}, now);
+    if (auto step = statement->step(); !step) return std::move(step).error();
     announced_ = true;
-    return transaction->commit();
+    return Done{};
 }
 
 Status Store::retire_worker() {

@@ -70,6 +70,10 @@ void StoreWorker::close() noexcept {
     if (thread.joinable()) thread.join();
     const std::lock_guard lock{store_mutex_};
     shut_ = true;
+    // A process that makes one client after another must not fill the file with their names.
+    if (store_ != nullptr) {
+        [[maybe_unused]] const auto gone = store_->retire_worker();
+    }
     store_.reset();
 }
 
