@@ -14,8 +14,9 @@ from typing import Any
 from urllib.parse import quote
 
 from voicecore import _core
+from voicecore._sqlite_versions import has_wal_race
 from voicecore.cli.exits import Exit, Failure, text_of
-from voicecore.cli.sqlite_copies import has_wal_race, mapped_copies, shared_with_python
+from voicecore.cli.sqlite_copies import mapped_copies, shared_with_python
 from voicecore.cli.tables import iso
 from voicecore.errors import VoicecoreError
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
 from voicecore import _bridge, _core, _validate
+from voicecore._sqlite_versions import has_wal_race
 from voicecore.database import DatabaseError
 from voicecore.errors import Closed, InvalidArgument, StaleClaim, VoicecoreError, from_native
 from voicecore.queue import (
@@ -555,11 +556,25 @@ class Scheduler:
             except self.recoverable() as problem:
                 self._warn("Starting the scheduler failed: %s", problem)
                 await asyncio.sleep(self._period)
+        await self._guarded("looking at other processes", self._look_at_others)
         native = cast(_core.Scheduler, self._native)
         _bridge.current().subscribe(native.id, self._on_event, self._on_lost_events)
         if self._time is not None:
             self._time._attach(self)
         native.start()
+
+    async def _look_at_others(self) -> None:
+        """Warn of processes whose SQLite can damage the log of a file that is checkpointed here."""
+        for other in await self.queue.workers():
+            if other.owner == self.queue.owner or not _core.owner_may_live(other.owner):
+                continue
+            if has_wal_race(other.sqlite_version):
+                log.warning(
+                    "Process %d has the queue file open with SQLite %s, whose commits can meet a "
+                    "checkpoint of this process at a bad moment; 3.51.3 is the first without that",
+                    other.pid,
+                    other.sqlite_version,
+                )
 
     _started_at: float | None = None
 
