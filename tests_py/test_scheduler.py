@@ -85,9 +85,7 @@ def rig(tmp_path: Path) -> Make:
                 None, queue, time=time, play_session=stage.play, load_entry=stage.load, **settings
             )
             scheduler.start()
-            await time.settle()
-            while scheduler._native is None:
-                await asyncio.sleep(0.001)
+            await scheduler.wait_started()
             await time.settle()
             try:
                 yield Rig(time, queue, stage, path, scheduler)
@@ -358,8 +356,7 @@ async def test_a_pause_from_before_the_start_is_superseded(tmp_path: Path) -> No
             None, queue, time=time, play_session=stage.play, load_entry=stage.load
         )
         scheduler.start()
-        while scheduler._native is None:
-            await asyncio.sleep(0.001)
+        await scheduler.wait_started()
         await time.advance(2)
         assert (await queue.wait_result(number, 2)).text == "superseded"
         await scheduler.shutdown()
@@ -479,8 +476,7 @@ async def test_a_bot_that_restarts_a_second_after_eight_still_plays_the_class_on
             )
             r.time._schedulers.clear()
             again.start()
-            while again._native is None:
-                await asyncio.sleep(0.001)
+            await again.wait_started()
             await r.time.advance(5)
             await asyncio.sleep(0.01)
             assert r.stage.started == [("g3", number)]

@@ -138,6 +138,7 @@ class Scheduler:
         self._native: _core.Scheduler | None = None
         self._runner: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._started = asyncio.Event()
         self._working = True
         self._tick_due = False
         self._admitting = True
@@ -165,6 +166,10 @@ class Scheduler:
             )
             self._runner.add_done_callback(self._on_runner_done)
         return self._runner
+
+    async def wait_started(self) -> None:
+        """Until `before_loop` is over and ticks have begun."""
+        await self._started.wait()
 
     async def wait(self) -> None:
         """Until the scheduler has ended; raises the bug that ended it (D02)."""
@@ -562,6 +567,7 @@ class Scheduler:
         if self._time is not None:
             self._time._attach(self)
         native.start()
+        self._started.set()
 
     async def _look_at_others(self) -> None:
         """Warn of processes whose SQLite can damage the log of a file that is checkpointed here."""
