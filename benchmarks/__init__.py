@@ -1,5 +1,6 @@
-"""voicecore and discord.py's own player on the same work, measured by one receiver.
+"""voicecore and its peers on the same work: audio, by one receiver, and the command queue.
 
-`python -m benchmarks` runs everything and writes benchmarks/REPORT.md, benchmarks/results.json and
-benchmarks/figures/.
+`python -m benchmarks` runs everything and writes benchmarks/REPORT.md (audio), benchmarks/QUEUE.md,
+their results.json and queue_results.json, and benchmarks/figures/. `--group audio` or
+`--group queue` runs one of them.
 """

@@ -31,24 +31,24 @@ OURS = "#1f6feb"
 THEIRS = ("#d1495b", "#edae49", "#8d6a9f", "#66a182")
 
 
-def _colours(sides: list[str]) -> dict[str, str]:
+def colours_of(sides: list[str]) -> dict[str, str]:
     others = [side for side in sides if not side.startswith("voicecore")]
     out = dict.fromkeys(sides, OURS)
     out.update({side: THEIRS[i % len(THEIRS)] for i, side in enumerate(others)})
     return out
 
 
-def _sides(rows: list[Row]) -> list[str]:
+def sides_of(rows: list[Row]) -> list[str]:
     return list(dict.fromkeys(row["side"] for row in rows))
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None})
 
 
 def _over_size(axes: Axes, rows: list[Row], value: Any, label: str) -> None:
-    colours = _colours(_sides(rows))
-    for side in _sides(rows):
+    colours = colours_of(sides_of(rows))
+    for side in sides_of(rows):
         own = [row for row in rows if row["side"] == side and not row.get("overloaded")]
         sizes = [row["streams"] for row in own]
         axes.plot(sizes, [value(row) for row in own], "o-", ms=3.5, color=colours[side], label=side)
@@ -80,7 +80,7 @@ def by_size(rows: list[Row], bar_ms: float, path: Path) -> None:
         "CPU, % of one core, children included",
     )
     delivered.legend(fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def disturbed(rows: list[Row], path: Path) -> None:
@@ -88,7 +88,7 @@ def disturbed(rows: list[Row], path: Path) -> None:
     conditions = list(dict.fromkeys(row["condition"] for row in rows))
     figure = Figure(figsize=(3.2 * len(conditions), 3.4), layout="constrained")
     panels = figure.subplots(1, len(conditions), sharey=True, squeeze=False)[0]
-    colours = _colours(_sides(rows))
+    colours = colours_of(sides_of(rows))
     centres = GAP_EDGES_MS[:-1]
     for axes, condition in zip(panels, conditions, strict=True):
         for row in (row for row in rows if row["condition"] == condition):
@@ -115,14 +115,14 @@ def disturbed(rows: list[Row], path: Path) -> None:
         axes.set_title(condition, loc="left")
     panels[0].set_ylabel("gaps at least this long, %")
     panels[-1].legend(fontsize=7, loc="upper right")
-    _save(figure, path)
+    save(figure, path)
 
 
 def first_frame(rows: list[Row], path: Path) -> None:
     """Median and slowest first packet, from the call that opens."""
     titles = list(dict.fromkeys(row["title"] for row in rows))
-    sides = _sides(rows)
-    colours = _colours(sides)
+    sides = sides_of(rows)
+    colours = colours_of(sides)
     figure = Figure(figsize=(6.5, 2.8), layout="constrained")
     axes = figure.subplots()
     height = 0.8 / len(sides)
@@ -138,7 +138,7 @@ def first_frame(rows: list[Row], path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("ms from opening to the first packet: median, and to the slowest")
     axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(sides))
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw(results: Row, folder: Path) -> dict[str, str]:

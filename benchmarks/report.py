@@ -86,7 +86,8 @@ def bars_text(results: Row) -> str:
     return "\n".join(lines)
 
 
-def _bars(results: Row) -> str:
+def bars_table(results: Row) -> str:
+    """Every bar, what was measured, and whether it was reached."""
     rows = []
     for workload in results["workloads"].values():
         for bar in workload["bars"]:
@@ -102,7 +103,8 @@ def _bars(results: Row) -> str:
     return table(("", "to reach", "measured", ""), rows)
 
 
-def _machine(results: Row) -> str:
+def machine_text(results: Row) -> str:
+    """The machine and every version."""
     machine = results["machine"]
     lines = [
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; "
@@ -115,7 +117,7 @@ def _machine(results: Row) -> str:
     return "\n".join(lines)
 
 
-def _quiet(results: Row) -> str:
+def quiet_text(results: Row) -> str:
     """Whether the machine was left alone."""
     shares = {found["title"]: found["elsewhere_percent"] for found in results["workloads"].values()}
     listed = "; ".join(f"{title}: {share:.0f} %" for title, share in shares.items())
@@ -125,8 +127,8 @@ def _quiet(results: Row) -> str:
     return f"{text}{listed}."
 
 
-def write(results: Row, out: Path) -> None:
-    """REPORT.md and figures/ from a run's record."""
+def write(results: Row, out: Path) -> Path:
+    """REPORT.md and figures/ from a run's record; the report's path."""
     drawn = figures.draw(results, out / "figures")
     kind = "A quick run: short windows, few repeats. " if results["quick"] else ""
     parts = [
@@ -142,7 +144,7 @@ def write(results: Row, out: Path) -> None:
         "has all of it.",
         "",
         "## The bars",
-        _bars(results),
+        bars_table(results),
         "",
         "## Who loses where",
         *(f"- {line}" for line in sentences(results)),
@@ -150,15 +152,17 @@ def write(results: Row, out: Path) -> None:
         "## How it is measured",
         METHOD,
         "## The machine",
-        _machine(results),
+        machine_text(results),
         "",
     ]
     if results["spoiled"]:
         parts += ["**Spoiled runs**: " + "; ".join(results["spoiled"]) + ".", ""]
-    parts += [_quiet(results), ""]
+    parts += [quiet_text(results), ""]
     for name, found in results["workloads"].items():
         parts += [f"## {found['title']}", ABOUT[name], ""]
         if name in drawn:
             parts += [f"![{found['title']}](figures/{drawn[name]})", ""]
         parts += [TABLES[name](found), ""]
-    (out / "REPORT.md").write_text("\n".join(parts), encoding="utf-8")
+    path = out / "REPORT.md"
+    path.write_text("\n".join(parts), encoding="utf-8")
+    return path

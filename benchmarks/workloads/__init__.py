@@ -1,6 +1,6 @@
-"""The measurements, one module each, in the order of the report.
+"""The measurements, one module each, in the order of the reports.
 
-Each has a `NAME`, a `TITLE` and `run(lab)`, which returns a record with `bars` (targets and what
+Each has a `NAME`, a `TITLE` and `run(lab)` (a `Lab` for audio, a `QueueLab` for the queue), which returns a record with `bars` (targets and what
 was measured) and the runs behind them.
 """
 
@@ -16,10 +16,17 @@ from benchmarks.workloads import (
     lateness,
     memory,
     passthrough,
+    queue_claim,
+    queue_enqueue,
+    queue_history,
+    queue_stop,
+    queue_streams,
+    queue_ticks,
+    queue_wake,
     transcode,
 )
 
-ALL: tuple[ModuleType, ...] = (
+AUDIO: tuple[ModuleType, ...] = (
     passthrough,
     disturbed,
     first_frame,
@@ -28,4 +35,14 @@ ALL: tuple[ModuleType, ...] = (
     lateness,
     memory,
     control,
+)
+
+QUEUE: tuple[ModuleType, ...] = (
+    queue_wake,
+    queue_claim,
+    queue_enqueue,
+    queue_ticks,
+    queue_streams,
+    queue_stop,
+    queue_history,
 )

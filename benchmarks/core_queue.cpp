@@ -1,0 +1,229 @@
+// The command store as the core has it, without Python: how fast it claims and acknowledges.
+//
+// core_queue statements
+//     every statement of one claim and one ack of a waiting command, one a line
+// core_queue fill PATH ROWS BYTES
+//     makes a file with ROWS commands waiting, of BYTES of payload each
+// core_queue pairs PATH normal|full ROWS BATCH
+//     claims ROWS of them BATCH at a time and acknowledges them BATCH at a time
+// core_queue history EMPTY FULL ROUNDS BYTES PAST
+//     two files, one of them with PAST finished commands: ROUNDS claims and acks of each, in turns
+//
+// Prints "name value" pairs; nanoseconds.
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "voicecore/command/store.hpp"
+
+namespace {
+
+using namespace voicecore::command;  // NOLINT: a program of one file
+using Clock = std::chrono::steady_clock;
+
+// The write-ahead log moves into the file on the worker's tick, and once more at the end; the bare
+// loop has the same.
+constexpr auto kTick = std::chrono::seconds{2};
+constexpr std::size_t kFilling = 1'000;
+constexpr int kKeys = 64;
+constexpr int kRoundsToCheckpoint = 1'000;
+
+[[noreturn]] void fail(const std::string& why) {
+    std::fprintf(stderr, "core_queue: %s\n", why.c_str());
+    std::exit(1);
+}
+
+template <class T>
+T must(voicecore::Result<T> result) {
+    if (!result) fail(result.error().message);
+    return std::move(result).value();
+}
+
+Millis wall() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
+
+std::int64_t nanoseconds(Clock::duration time) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
+}
+
+std::unique_ptr<Store> open(const std::string& path, bool full, StepHook hook = nullptr) {
+    return must(Store::open({.path = path,
+                             .owner = "core_queue",
+                             .role = "worker",
+                             .synchronous = full ? Synchronous::full : Synchronous::normal,
+                             .hook = std::move(hook)}));
+}
+
+// A JSON object of so many bytes.
+std::string payload(std::size_t bytes) {
+    const std::string_view frame = R"({"pad":""})";
+    std::string out{frame.substr(0, 8)};
+    out.append(bytes > frame.size() ? bytes - frame.size() : 0, 'x');
+    out += frame.substr(8);
+    return out;
+}
+
+void fill(Store& store, std::int64_t rows, std::size_t bytes) {
+    NewCommand one{.command = "job", .entry_id = 3, .args = payload(bytes)};
+    std::vector<NewCommand> many;
+    for (std::int64_t i = 0; i < rows; ++i) {
+        one.key = "guild-" + std::to_string(i % kKeys);
+        many.push_back(one);
+        if (many.size() == kFilling || i + 1 == rows) {
+            must(store.enqueue(many, wall()));
+            many.clear();
+        }
+    }
+    must(store.checkpoint(true));
+}
+
+ClaimRequest request(int limit) {
+    return {.now = wall(), .limit = limit, .lease = 30'000, .started_at = {}};
+}
+
+void statements() {
+    std::string folder = (std::filesystem::temp_directory_path() / "core_queue-XXXXXX").string();
+    if (::mkdtemp(folder.data()) == nullptr) fail("no temporary folder");
+    {
+        bool tell = false;
+        auto store = open(folder + "/queue.db", false, [&tell](std::string_view sql) {
+            if (tell) std::printf("%.*s\n", static_cast<int>(sql.size()), sql.data());
+        });
+        fill(*store, 4, 110);
+        tell = true;
+        const auto found = must(store->claim(request(1)));
+        must(store->ack(found.claimed.at(0).id, found.claimed.at(0).attempt, wall(), "done"));
+    }
+    std::filesystem::remove_all(folder);
+}
+
+void pairs(const std::string& path, bool full, std::int64_t rows, int batch) {
+    auto store = open(path, full);
+    std::int64_t done = 0;
+    std::int64_t batches = 0;
+    Clock::duration claiming{};
+    const auto began = Clock::now();
+    auto next = began + kTick;
+    while (done < rows) {
+        const auto before = Clock::now();
+        const auto found = must(store->claim(request(batch)));
+        claiming += Clock::now() - before;
+        if (found.claimed.empty()) fail("nothing to claim");
+        if (batch == 1) {
+            must(store->ack(found.claimed[0].id, found.claimed[0].attempt, wall(), "done"));
+        } else {
+            std::vector<Finished> finished;
+            for (const Command& one : found.claimed) {
+                finished.push_back({one.id, one.attempt, "done"});
+            }
+            must(store->ack_many(finished, wall()));
+        }
+        ++batches;
+        done += static_cast<std::int64_t>(found.claimed.size());
+        if (Clock::now() >= next) {
+            must(store->checkpoint(false));
+            next += kTick;
+        }
+    }
+    must(store->checkpoint(false));
+    std::printf("rows %lld batches %lld claim_ns %lld all_ns %lld\n", static_cast<long long>(done),
+                static_cast<long long>(batches), static_cast<long long>(nanoseconds(claiming)),
+                static_cast<long long>(nanoseconds(Clock::now() - began)));
+}
+
+void finish_many(Store& store, std::int64_t past, std::size_t bytes) {
+    const Store::Step step{
+        .sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)"
+               " INSERT INTO bot_command_history(id, command, entry_id, key, args, created_at,"
+               " attempt, max_attempts, owner, claimed_at, result, state, finished_at)"
+               " SELECT i, 'job', 3, 'guild-' || (i % 64), ?2, ?3 + i, 1, 1, 'core_queue', ?3 + i,"
+               " 'done', 'done', ?3 + i FROM n",
+        .parameters = {past, payload(bytes), wall() - past}};
+    const Store::Step number{
+        .sql = "INSERT OR REPLACE INTO sqlite_sequence(name, seq) VALUES ('bot_commands', ?1)",
+        .parameters = {past}};
+    const std::vector<Store::Step> steps{step, number};
+    must(store.transact(steps));
+    must(store.checkpoint(true));
+}
+
+struct Side {
+    const char* name;
+    std::unique_ptr<Store> store;
+    std::vector<std::int64_t> claims = {};
+    std::vector<std::int64_t> acks = {};
+};
+
+std::int64_t quantile(std::vector<std::int64_t>& values, double share) {
+    std::sort(values.begin(), values.end());
+    return values.at(static_cast<std::size_t>(share * static_cast<double>(values.size() - 1)));
+}
+
+void history(const std::string& empty, const std::string& full, std::int64_t rounds,
+             std::size_t bytes, std::int64_t past) {
+    std::vector<Side> sides;
+    sides.push_back({"empty", open(empty, false)});
+    sides.push_back({"full", open(full, false)});
+    if (past > 0) finish_many(*sides[1].store, past, bytes);
+    for (Side& side : sides) fill(*side.store, rounds, bytes);
+    for (std::int64_t round = 0; round < rounds; ++round) {
+        // Who comes first changes, so that neither always finds the caches as the other left them.
+        if (round % 2 == 1) std::swap(sides[0], sides[1]);
+        for (Side& side : sides) {
+            const auto at = Clock::now();
+            const auto found = must(side.store->claim(request(1)));
+            const auto claimed = Clock::now();
+            const Command& one = found.claimed.at(0);
+            must(side.store->ack(one.id, one.attempt, wall(), "done"));
+            side.acks.push_back(nanoseconds(Clock::now() - claimed));
+            side.claims.push_back(nanoseconds(claimed - at));
+        }
+        if (round % 2 == 1) std::swap(sides[0], sides[1]);
+        if (round % kRoundsToCheckpoint == kRoundsToCheckpoint - 1) {
+            for (Side& side : sides) must(side.store->checkpoint(false));
+        }
+    }
+    for (Side& side : sides) {
+        const auto one = [&](const char* what, std::vector<std::int64_t>& values) {
+            for (const auto& [name, share] :
+                 {std::pair{"p50", 0.5}, std::pair{"p99", 0.99}, std::pair{"max", 1.0}}) {
+                std::printf("%s_%s_%s %lld ", side.name, what, name,
+                            static_cast<long long>(quantile(values, share)));
+            }
+        };
+        one("claim", side.claims);
+        one("ack", side.acks);
+    }
+    std::printf("\n");
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+    const std::vector<std::string> given(words + 1, words + count);
+    const auto number = [&](std::size_t at) { return std::stoll(given.at(at)); };
+    if (given.size() == 1 && given[0] == "statements") {
+        statements();
+    } else if (given.size() == 4 && given[0] == "fill") {
+        fill(*open(given[1], false), number(2), static_cast<std::size_t>(number(3)));
+    } else if (given.size() == 5 && given[0] == "pairs") {
+        pairs(given[1], given[2] == "full", number(3), static_cast<int>(number(4)));
+    } else if (given.size() == 6 && given[0] == "history") {
+        history(given[1], given[2], number(3), static_cast<std::size_t>(number(4)), number(5));
+    } else {
+        fail("see the head of core_queue.cpp");
+    }
+    return 0;
+}

@@ -1,0 +1,99 @@
+"""Five hundred streams play while a thousand commands a second pass."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks import arrivals
+from benchmarks.lab import Bar, interleave
+from benchmarks.processes import Sender
+from benchmarks.queue_lab import QueueLab
+from benchmarks.recorder import Recorder
+
+NAME = "queue_streams"
+TITLE = "Audio beside a thousand commands a second"
+
+STREAMS = 500
+PER_S = 1000
+FRAME_MS, BEYOND_MS = 20.0, 5.0
+LEVEL = "full"
+WITH, WITHOUT = f"{PER_S:,} commands/s", "no commands"
+
+
+def run(lab: QueueLab) -> dict[str, Any]:
+    found = interleave(
+        lab.repeats(3),
+        [(WITHOUT, partial(_measure, lab, False)), (WITH, partial(_measure, lab, True))],
+    )
+    rows = [{"side": name, **row} for name, row in found.items()]
+    return {"rows": rows, "bars": [bar.record() for bar in _bars(rows)]}
+
+
+def _measure(lab: QueueLab, commands: bool) -> dict[str, Any]:
+    lab.note(f"{STREAMS} streams, {WITH if commands else WITHOUT}")
+    window = lab.seconds(8.0, 3.0)
+    streams = STREAMS
+    with (
+        lab.file() as path,
+        Recorder(lab.audio.programs.recorder, limit=window + 40) as recorder,
+    ):
+        spec = {
+            "file": lab.audio.media.opus,
+            "port": recorder.port,
+            "streams": streams,
+            "window_s": window,
+            "path": path,
+            "level": LEVEL,
+        }
+        result: dict[str, Any] = {}
+        with Sender("queue_streams", spec, limit=window + 40) as player:
+            for event in player.events():
+                if event.get("event") != "ready":
+                    result = event
+                elif commands:
+                    sender = {
+                        "side": "voicecore",
+                        "path": path,
+                        "level": LEVEL,
+                        "count": round((window + 2.5) * PER_S),
+                        "period_s": 1 / PER_S,
+                    }
+                    # Not waited for: it sends while the window is open.
+                    with Sender("queue_sender", sender, limit=window + 40):
+                        result = next(player.events())
+            player.finish()
+        recording = recorder.stop()
+    if recording.drops:
+        lab.spoiled.append(f"{NAME}: the receiver lost {recording.drops} datagrams")
+    t0, t1 = result["t0"], result["t1"]
+    found = arrivals.analyse(recording.rows, t0, t1, streams)
+    inside = recording.rows[(recording.rows["time_ns"] >= t0) & (recording.rows["time_ns"] < t1)]
+    gaps = np.concatenate(
+        [
+            np.diff(np.sort(part["time_ns"].astype(np.int64)))
+            for part in arrivals.by_stream(inside).values()
+        ]
+    )
+    return {
+        "delivered": found["delivered"],
+        "gap_ms": {**found["gap_ms"], "p99_99": round(float(np.percentile(gaps, 99.99)) / 1e6, 4)},
+        "gaps": len(gaps),
+        "later_than_5ms": int((gaps > (FRAME_MS + BEYOND_MS) * 1e6).sum()),
+        "handled_per_s": result["handled_per_s"],
+        "waiting": result["waiting"],
+        "cpu_percent": result["cpu_percent"],
+        "skipped": result["counts"]["skipped"],
+    }
+
+
+def _bars(rows: list[dict[str, Any]]) -> list[Bar]:
+    row = next(row for row in rows if row["side"] == WITH)
+    gaps = row["gap_ms"]
+    return [
+        Bar("commands carried out", PER_S * 0.98, row["handled_per_s"], "/s", at_least=True),
+        Bar("p99.99 gap beyond 20 ms", BEYOND_MS, round(gaps["p99_99"] - FRAME_MS, 3), "ms"),
+        Bar("slowest gap beyond 20 ms", BEYOND_MS, round(gaps["max"] - FRAME_MS, 3), "ms"),
+    ]
