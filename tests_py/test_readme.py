@@ -24,7 +24,7 @@ def fresh(tmp_path: Path) -> Path:
 
 
 def test_there_are_examples() -> None:
-    assert set(EXAMPLES) == {"play_a_file", "virtual_time"}
+    assert set(EXAMPLES) == {"play_a_file", "virtual_time", "commands"}
 
 
 @pytest.mark.slow
