@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -42,6 +42,8 @@ _SESSIONS = (
 _WORKERS = "SELECT owner, pid, role, sqlite_version, seen_at FROM bot_workers ORDER BY started_at"
 _FUTURE = "SELECT count(*) FROM bot_commands WHERE created_at > :now + 60000"
 
+_NOTHING: Mapping[str, Any] = {"workers": [], "commands": None, "sessions": []}
+
 
 def examine_file(path: str) -> dict[str, Any]:
     """Everything that can be said of the file.
@@ -72,16 +74,24 @@ def _examine(path: str, how: str) -> dict[str, Any]:
     uri = f"file:{quote(os.path.abspath(path))}?{how}"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
     try:
+        version = _schema_version(connection)
+        sound = _quick_check(connection)
+        try:
+            contents = _contents(connection, time.time()) if version == SCHEMA_VERSION else _NOTHING
+        except sqlite3.DatabaseError:
+            if sound == ["ok"]:
+                raise
+            contents = _NOTHING  # damaged: what is wrong matters more than what can be read
         return {
             "file": os.path.abspath(path),
             "bytes": os.path.getsize(path),
             "journal_mode": _one(connection, "PRAGMA journal_mode"),
             "wal_bytes": _size(path + "-wal"),
-            "schema_version": _schema_version(connection),
+            "schema_version": version,
             "sqlite": _this_process(),
             "network_file_system": _network(path),
-            "quick_check": [str(row[0]) for row in connection.execute("PRAGMA quick_check(20)")],
-            **_contents(connection, time.time()),
+            "quick_check": sound,
+            **contents,
         }
     finally:
         connection.close()
@@ -107,10 +117,15 @@ def _schema_version(connection: sqlite3.Connection) -> int | None:
     return 0 if "bot_commands" in tables else None
 
 
+def _quick_check(connection: sqlite3.Connection) -> list[str]:
+    """["ok"], or what is damaged."""
+    try:
+        return [str(row[0]) for row in connection.execute("PRAGMA quick_check(20)")]
+    except sqlite3.DatabaseError as error:
+        return [str(error)]
+
+
 def _contents(connection: sqlite3.Connection, now: float) -> dict[str, Any]:
-    empty: dict[str, Any] = {"workers": [], "commands": None, "sessions": []}
-    if _schema_version(connection) != SCHEMA_VERSION:
-        return empty
     when = {"now": round(now * 1000)}
     # One snapshot, so that the parts agree; over at once, since a reader pins the log.
     connection.execute("BEGIN")
