@@ -172,6 +172,11 @@ async def _give_back(queue: CommandQueue) -> object:
     return None
 
 
+async def _two_transactions(queue: CommandQueue) -> object:
+    await queue.enqueue("work", key="y")
+    return await queue.enqueue("work", key="z")
+
+
 SCENARIOS: dict[str, Scenario] = {
     "make a file": Scenario(nothing, _open),
     "bring the lesson's file forward": Scenario(lesson, _open),
@@ -196,6 +201,10 @@ SCENARIOS: dict[str, Scenario] = {
     "prune": Scenario(finished, lambda queue: queue.prune(500)),
 }
 
+NOT_ATOMIC = "two transactions"
+PLANTED = {NOT_ATOMIC: Scenario(line, _two_transactions)}
+"""What the proof must not let pass."""
+
 
 def play(name: str, db: str, die_at: int, report: str) -> None:
     """Do it, die before the n-th step (0: never). In the end the report has the number of steps."""
@@ -204,7 +213,7 @@ def play(name: str, db: str, die_at: int, report: str) -> None:
     async def run() -> None:
         queue = CommandQueue(db, owner=HOLDER, lease=LEASE, wall_clock=lambda: NOW, fault_hook=hook)
         async with queue:
-            await SCENARIOS[name].act(queue)
+            await (SCENARIOS | PLANTED)[name].act(queue)
             Path(report).write_text(str(hook.steps))
             if die_at:
                 os._exit(0)  # before it is closed: the log is still there
@@ -212,7 +221,8 @@ def play(name: str, db: str, die_at: int, report: str) -> None:
     asyncio.run(run())
 
 
-TABLES = ("bot_commands", "bot_command_history", "bot_sessions", "bot_workers", "voicecore_schema")
+# Not bot_workers: who is there is announced, not promised.
+TABLES = ("bot_commands", "bot_command_history", "bot_sessions", "voicecore_schema")
 
 
 def contents(db: str) -> dict[str, Any]:

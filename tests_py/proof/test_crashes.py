@@ -18,7 +18,7 @@ from voicecore.queue import SyncCommandQueue
 
 from .nursery import HERE, Nursery
 from .scale import scaled, tell
-from .scenarios import LEASE, NOW, SCENARIOS, contents
+from .scenarios import LEASE, NOW, PLANTED, SCENARIOS, contents
 
 KILLED = -9
 
@@ -36,8 +36,13 @@ def copy_of(template: Path, to: Path) -> Path:
 def test_a_process_killed_before_any_step_leaves_all_or_nothing(
     nursery: Nursery, ram: Path, name: str
 ) -> None:
+    all_or_nothing(nursery, ram, name)
+
+
+def all_or_nothing(nursery: Nursery, ram: Path, name: str) -> None:
+    """Die before each step in turn, and look at what is left."""
     template, db, report = ram / "template.db", ram / "queue.db", ram / "report"
-    SCENARIOS[name].prepare(str(template))
+    (SCENARIOS | PLANTED)[name].prepare(str(template))
     copy_of(template, db)
     before = contents(str(db))
     copy_of(template, db)

@@ -1,0 +1,12 @@
+#!/bin/sh
+# The proofs of the command queue. Without an argument the short forms, as in every test run;
+# `tools/proof.sh full` takes about ten minutes: 100,000 commands, 500 kills, 10,000 sequences.
+set -eu
+cd "$(dirname "$0")/.."
+python=.venv/bin/python
+[ -x "$python" ] || python=python3
+case "${1:-short}" in
+short) exec "$python" -m pytest tests_py/proof --durations=5 ;;
+full) VOICECORE_PROOF=full exec "$python" -m pytest tests_py/proof -s -v --timeout 3600 --durations=5 ;;
+*) echo "usage: tools/proof.sh [short|full]" >&2; exit 2 ;;
+esac
