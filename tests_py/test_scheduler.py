@@ -438,6 +438,17 @@ async def test_a_running_session_keeps_its_lease(rig: Make) -> None:
             await other.lease_session("g3", 77)
 
 
+async def test_a_session_whose_lease_was_taken_ends(rig: Make) -> None:
+    async with rig() as r, CommandQueue(r.path, owner="another", wall_clock=r.time.time) as other:
+        await r.send("play", 3)
+        r.time.step_wall(60)  # this process stood still for longer than its lease
+        await other.lease_session("g3", 77)
+        await r.time.advance(11)
+        await asyncio.sleep(0.01)
+        assert r.stage.ended == ["g3"]
+        assert await r.scheduler.state_repo.running() == [("g3", 77, 2)]
+
+
 async def add_class(r: Rig, **more: Any) -> int:
     """A class every day at 08:00 UTC."""
     from voicecore.schedule import FixedTimes, ScheduleEntry, SqliteScheduleStore

@@ -8,7 +8,17 @@ import sys
 import time
 from pathlib import Path
 
-from voicecore import CommandQueue, Engine, MemorySink, Scheduler, Session, ToneSource
+import pytest
+
+from voicecore import (
+    CommandQueue,
+    Engine,
+    MemorySink,
+    Scheduler,
+    Session,
+    StaleClaim,
+    ToneSource,
+)
 from voicecore.scheduler.scheduler import MissingEntry
 
 SEND = """
@@ -134,18 +144,13 @@ async def test_a_sender_that_cannot_ring_is_served_all_the_same(tmp_path: Path) 
 
 
 async def test_a_stale_session_cannot_start_a_player(tmp_path: Path) -> None:
-    from voicecore import StaleClaim
-
     async with Bot(tmp_path / "bot.db") as bot:
         session = bot.scheduler.session_of("g")
         assert session is not None
         session.stop()
         await asyncio.sleep(0.3)
         player = bot.engine.play(ToneSource(440.0), MemorySink())
-        try:
+        with pytest.raises(StaleClaim) as refused:
             session.attach(player)
-        except StaleClaim as stale:
-            assert stale.reason == "finished"
-        else:
-            raise AssertionError("a session that is over started a player")
+        assert refused.value.reason == "finished"
         await player.wait_finished()

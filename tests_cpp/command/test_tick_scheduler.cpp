@@ -129,6 +129,16 @@ TEST_CASE("a command for another key goes to the owner") {
     REQUIRE(taken[0].command == "pause");
 }
 
+TEST_CASE("a command to every key reaches players at once and asks the owner for the others") {
+    Rig rig;
+    const auto session = std::make_shared<Session>();
+    rig.scheduler->attach("a", 1, session);
+    rig.scheduler->attach("b", 1, nullptr);
+    rig.send({.command = "stop", .key = "*"});
+    REQUIRE(session->heard == std::vector<std::string>{"stop"});
+    REQUIRE(rig.scheduler->take().at(0).command == "stop");
+}
+
 TEST_CASE("a volume without a number goes to the owner, who can say what is wrong") {
     Rig rig;
     rig.scheduler->attach("a", 1, std::make_shared<Session>());
@@ -180,6 +190,7 @@ TEST_CASE("a session whose lease somebody else has is stopped") {
     rig.pass(1s);
     REQUIRE(session->heard == std::vector<std::string>{"stop"});
     REQUIRE(rig.scheduler->report().lost_claims == 1);
+    REQUIRE(rig.scheduler->lost_sessions() == std::vector<std::string>{"a"});
 }
 
 TEST_CASE("one that only wakes claims nothing") {

@@ -209,6 +209,8 @@ void bind_scheduler(py::module_& module) {
                 self.get().scheduler->set_period(from_seconds(period));
             },
             py::arg("seconds"))
+        .def("lost_sessions",
+             [](const SchedulerHandle& self) { return self.get().scheduler->lost_sessions(); })
         .def("turn",
              [](const SchedulerHandle& self) {
                  TickScheduler& scheduler = *self.get().scheduler;

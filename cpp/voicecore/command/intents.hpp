@@ -20,6 +20,11 @@ enum class Verb : std::uint8_t { play, pause, resume, stop, seek, volume, next, 
     return verb != Verb::play && verb != Verb::other;
 }
 
+// Those that change nothing more when they are carried out again.
+[[nodiscard]] constexpr bool repeatable(Verb verb) noexcept {
+    return verb == Verb::pause || verb == Verb::resume || verb == Verb::stop;
+}
+
 struct Intent {
     std::int64_t id;
     Verb verb;

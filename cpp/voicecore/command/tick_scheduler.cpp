@@ -342,20 +342,36 @@ std::optional<std::string> TickScheduler::steer(const Command& command) noexcept
     const auto order = parse_steering(command.command, command.args);
     if (!order) return std::nullopt;
     std::vector<std::shared_ptr<SessionControl>> controls;
+    bool others = false;  // sessions that only their owner can steer
     {
         const std::lock_guard lock{mutex_};
         for (const auto& [key, session] : sessions_) {
-            if (session.control == nullptr || session.lost) continue;
-            if (command.key == kEveryKey || command.key == key) controls.push_back(session.control);
+            if (session.lost || (command.key != kEveryKey && command.key != key)) continue;
+            if (session.control == nullptr) {
+                others = true;
+            } else {
+                controls.push_back(session.control);
+            }
         }
     }
+    // Told twice, a session is still paused, going on or stopped; a seek by so much would not be.
+    if (others && !repeatable(order->verb)) return std::nullopt;
     std::optional<std::string> result;
     for (const auto& control : controls) {
         std::string said = apply(*order, *control);
         if (said.empty()) return std::nullopt;
         if (!result || said == "done") result = std::move(said);
     }
-    return result;
+    return others ? std::nullopt : result;
+}
+
+std::vector<std::string> TickScheduler::lost_sessions() const {
+    const std::lock_guard lock{mutex_};
+    std::vector<std::string> out;
+    for (const auto& [key, session] : sessions_) {
+        if (session.lost) out.push_back(key);
+    }
+    return out;
 }
 
 void TickScheduler::renew_leases(Millis at) noexcept {

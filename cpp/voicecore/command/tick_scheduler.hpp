@@ -91,6 +91,9 @@ class TickScheduler {
                 std::shared_ptr<SessionControl> control);
     void detach(const std::string& key, std::int64_t attempt);
 
+    // Keys whose lease somebody else has: their sessions were stopped, or are to be by their owner.
+    [[nodiscard]] std::vector<std::string> lost_sessions() const;
+
     void set_period(Nanoseconds period);
     [[nodiscard]] SchedulerReport report() const;
     // The last failure of the file, once.

@@ -613,8 +613,11 @@ class Scheduler:
         elif kind == _core.EventKind.COMMANDS:
             self._wake.set()
         elif kind == _core.EventKind.STEERED:
-            for session in self._sessions.values():
-                if session.stop_requested:
+            lost = self._native.lost_sessions() if self._native is not None else []
+            for key, session in self._sessions.items():
+                if key in lost:
+                    self._warn("Somebody else has the session of key %s: it ends here", key)
+                if key in lost or session.stop_requested:
                     session.stop()
         elif kind == _core.EventKind.TROUBLE and self._native is not None:
             trouble = self._native.trouble()
