@@ -382,6 +382,12 @@ class _Queue:
             None if started_at is None else _millis(started_at),
         )
 
+    def _ack_many(self, done: Iterable[tuple[Command, object]]) -> _core.QueueCall:
+        finished = [
+            (command.id, command.attempt, _result_text(result)) for command, result in done
+        ]
+        return self._native.ack_many(finished, _millis(self.now()))
+
     def _lease_millis(self, lease: float | None) -> int:
         if lease is None:
             return _millis(self._lease)
@@ -569,6 +575,14 @@ class CommandQueue(_Queue):
         await self._do(
             self._native.ack(command.id, command.attempt, _millis(self.now()), _result_text(result))
         )
+
+    async def ack_many(self, done: Iterable[tuple[Command, object]]) -> list[int]:
+        """Acknowledge several, each with its result, in one transaction.
+
+        Returns:
+            The ids of those whose claims are not the live ones any more; they were left alone.
+        """
+        return cast(list[int], await self._do(self._ack_many(done)))
 
     async def nack(self, command: Command, error: str, *, retry_in: float | None = None) -> bool:
         """It failed. True: it will be tried again, after `retry_in` seconds (default 1, doubling).
@@ -852,6 +866,10 @@ class SyncCommandQueue(_Queue):
         """It is done."""
         now = _millis(self.now())
         self._run(self._native.ack(command.id, command.attempt, now, _result_text(result)))
+
+    def ack_many(self, done: Iterable[tuple[Command, object]]) -> list[int]:
+        """Acknowledge several in one transaction; the ids of those that were not ours any more."""
+        return cast(list[int], self._run(self._ack_many(done)))
 
     def nack(self, command: Command, error: str, *, retry_in: float | None = None) -> bool:
         """It failed. True: it will be tried again."""

@@ -165,6 +165,20 @@ void bind_calls(py::class_<QueueHandle>& queue) {
                  return make_call([=](Store& store) { return store.ack(id, attempt, now, result); },
                                   nothing);
              })
+        .def("ack_many",
+             [](const QueueHandle&,
+                const std::vector<std::tuple<std::int64_t, std::int64_t, std::string>>& done,
+                Millis now) -> Call {
+                 std::vector<command::Finished> finished;
+                 for (const auto& [id, attempt, result] : done) {
+                     finished.push_back({id, attempt, result});
+                 }
+                 return make_call(
+                     [finished = std::move(finished), now](Store& store) {
+                         return store.ack_many(finished, now);
+                     },
+                     as_is);
+             })
         .def("nack",
              [](const QueueHandle&, std::int64_t id, std::int64_t attempt, Millis now,
                 const std::string& error, std::optional<Millis> retry_in) -> Call {

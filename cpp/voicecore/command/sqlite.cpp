@@ -1,5 +1,6 @@
 #include "voicecore/command/sqlite.hpp"
 
+#include <thread>
 #include <utility>
 
 namespace voicecore::command {
@@ -112,8 +113,23 @@ Result<Database> Database::open(const std::string& path, int busy_timeout_ms, St
     Database database{raw, std::move(hook)};
     if (code != SQLITE_OK) return sqlite_error(raw, "opening " + path);
     sqlite3_extended_result_codes(raw, 1);
-    sqlite3_busy_timeout(raw, busy_timeout_ms);
+    database.patience_ = std::make_unique<Patience>(std::chrono::milliseconds{busy_timeout_ms});
+    sqlite3_busy_handler(raw, &Database::wait_for_lock, database.patience_.get());
     return database;
+}
+
+// SQLite's own waits grow to 100 ms: beside a process that commits without a pause, whoever waits so
+// long finds the lock taken again and again (a worker came to 34 acks a second). A transaction is
+// over within a few milliseconds; so this looks again soon, and less often when it is not.
+int Database::wait_for_lock(void* patience, int count) noexcept {
+    using namespace std::chrono_literals;
+    auto& own = *static_cast<Patience*>(patience);
+    const auto now = std::chrono::steady_clock::now();
+    if (count == 0) own.began = now;
+    const auto waited = now - own.began;
+    if (waited >= own.most) return 0;
+    std::this_thread::sleep_for(waited < 20ms ? 200us : waited < 500ms ? 1ms : 5ms);
+    return 1;
 }
 
 Status Database::run(const char* sql) {

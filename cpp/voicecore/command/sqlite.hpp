@@ -4,6 +4,7 @@
 
 #include <sqlite3.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -126,8 +127,15 @@ class Database {
     [[nodiscard]] sqlite3* handle() const noexcept { return connection_.get(); }
 
   private:
+    // How long to wait for another connection's transaction.
+    struct Patience {
+        std::chrono::milliseconds most;
+        std::chrono::steady_clock::time_point began = {};
+    };
+    static int wait_for_lock(void* patience, int count) noexcept;
     explicit Database(sqlite3* connection, StepHook hook);
-    std::unique_ptr<StepHook> hook_;  // its address is kept by the statements
+    std::unique_ptr<StepHook> hook_;      // its address is kept by the statements
+    std::unique_ptr<Patience> patience_;  // and this one's by the connection
     std::unique_ptr<sqlite3, ConnectionCloser> connection_;
     std::unordered_map<const char*, Statement> cache_;  // finalized before the connection
 };

@@ -253,18 +253,23 @@ Status Store::ack(std::int64_t id, std::int64_t attempt, Millis now, const std::
     return transaction->commit();
 }
 
-Status Store::ack_many(std::span<const Finished> finished, Millis now) {
-    if (auto ok = usable(); !ok) return ok;
+Result<std::vector<std::int64_t>> Store::ack_many(std::span<const Finished> finished, Millis now) {
+    if (auto ok = usable(); !ok) return std::move(ok).error();
+    std::vector<std::int64_t> stale;
     auto transaction = Transaction::begin(database_);
     if (!transaction) return std::move(transaction).error();
     for (const Finished& one : finished) {
         if (auto live = check_claim(one.id, one.attempt, now); !live) {
-            if (live.error().code == Errc::stale) continue;
-            return live;
+            if (live.error().code != Errc::stale) return std::move(live).error();
+            stale.push_back(one.id);
+            continue;
         }
-        if (auto ok = finish(one.id, "done", one.result, std::nullopt, now); !ok) return ok;
+        if (auto ok = finish(one.id, "done", one.result, std::nullopt, now); !ok) {
+            return std::move(ok).error();
+        }
     }
-    return transaction->commit();
+    if (auto done = transaction->commit(); !done) return std::move(done).error();
+    return stale;
 }
 
 Result<bool> Store::nack(std::int64_t id, std::int64_t attempt, Millis now,

@@ -99,8 +99,9 @@ class Store {
     [[nodiscard]] Status renew(std::int64_t id, std::int64_t attempt, Millis now, Millis lease);
     [[nodiscard]] Status ack(std::int64_t id, std::int64_t attempt, Millis now,
                              const std::string& result);
-    // Several at once; those whose claims are no longer live are left out.
-    [[nodiscard]] Status ack_many(std::span<const Finished> finished, Millis now);
+    // Several at once. The ids of those whose claims are no longer live: they are left alone.
+    [[nodiscard]] Result<std::vector<std::int64_t>> ack_many(std::span<const Finished> finished,
+                                                             Millis now);
     // True: it will be tried again.
     [[nodiscard]] Result<bool> nack(std::int64_t id, std::int64_t attempt, Millis now,
                                     const std::string& error, std::optional<Millis> retry_in);

@@ -123,14 +123,12 @@ std::vector<Command> TickScheduler::take() {
 }
 
 void TickScheduler::forget(std::int64_t id) {
-    bool room = false;
     {
         const std::lock_guard lock{mutex_};
         open_.erase(id);
-        room = more_;
     }
     // The key's next command may start, and there is room for it.
-    if (room || options_.claims) nudge();
+    if (options_.claims) nudge();
 }
 
 void TickScheduler::attach(const std::string& key, std::int64_t attempt,

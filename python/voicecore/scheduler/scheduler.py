@@ -43,6 +43,8 @@ _BATCH: Final = 32
 _QUEUED_PAUSE: Final = 1.0
 """Seconds after which a `play` that waits for its key's session looks again."""
 _REPLACE_PATIENCE: Final = 5.0
+_ACK_PATIENCE: Final = 0.005
+"""Seconds for which an outcome may wait for those of the commands behind it."""
 
 
 class MissingEntry(VoicecoreError, ValueError):
@@ -133,6 +135,8 @@ class Scheduler:
         self.sessions = SessionMutex(self.queue, single=single)
         self.state_repo = StateRepository(self.queue)
         self._handlers: dict[str, Handler] = {}
+        self._done: list[tuple[Command, object]] = []
+        self._done_since = 0.0
         self._sessions: dict[str, Session] = {}
         self._pending_tasks: set[asyncio.Task[Any]] = set()
         self._native: _core.Scheduler | None = None
@@ -311,8 +315,15 @@ class Scheduler:
             commands = await self._take_commands()
             if not commands:
                 return
-            for command in commands:
-                await self._carry_out(command)
+            try:
+                for command in commands:
+                    await self._carry_out(command)
+                    if self._done and time.monotonic() - self._done_since > _ACK_PATIENCE:
+                        await self._acknowledge()
+            finally:
+                # Also when this is cancelled: what was carried out must not be carried out again.
+                if self._done:
+                    await asyncio.shield(self._acknowledge())
 
     async def _check_schedule(self) -> None:
         """Start what the schedule says is due."""
@@ -428,7 +439,20 @@ class Scheduler:
         else:
             if result is not None:
                 self._outcomes[result if isinstance(result, str) else "done"] += 1
-                await self._finish(command, lambda: self.queue.ack(command, result))
+                if not self._done:
+                    self._done_since = time.monotonic()
+                self._done.append((command, result))
+
+    async def _acknowledge(self) -> None:
+        """What a drain has carried out, in one transaction: a commit costs more than a handler."""
+        done, self._done = self._done, []
+        try:
+            for stale in await self.queue.ack_many(done):
+                self._warn("Command %s was not ours any more", stale)
+        finally:
+            if self._native is not None:
+                for command, _result in done:
+                    self._native.forget(command.id)
 
     async def _execute(self, command: Command) -> object:
         """The result; None when somebody else finishes the command later."""
