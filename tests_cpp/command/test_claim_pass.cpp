@@ -136,3 +136,21 @@ TEST_CASE("what has waited longest is something that is due") {
     put(*store, {.command = "work"}, 5);
     REQUIRE(store->statistics(10).value().oldest_ready == 5);
 }
+
+TEST_CASE("a claim that was given back counts neither as a failure nor as a death") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto id = put(*store, {.command = "work", .key = "a", .max_attempts = 2}, 0);
+    std::int64_t attempt = 0;
+    for (; attempt < 10; ++attempt) {
+        REQUIRE(ids_of(claim(*store, 1)) == std::vector{id});
+        REQUIRE(store->give_back(id, attempt + 1, 2, 0).ok());
+    }
+    REQUIRE(ids_of(claim(*store, 3)) == std::vector{id});  // and its holder dies
+    REQUIRE(ids_of(claim(*store, 5'000)) == std::vector{id});
+    REQUIRE(is_stale(store->ack(id, attempt + 1, 5'001, "done").error(), Stale::taken));
+    REQUIRE(store->give_back(id, attempt + 2, 5'002, 0).ok());
+    REQUIRE(ids_of(claim(*store, 5'003)) == std::vector{id});
+    REQUIRE(!store->nack(id, attempt + 3, 5'004, "broke", 0).value());  // one death, one failure
+    REQUIRE(state_of(*store, id) == "failed");
+}

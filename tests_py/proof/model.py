@@ -33,6 +33,7 @@ class Row:
     claimed: bool = False
     lapsed: bool = False
     attempt: int = 0
+    given_back: int = 0
     lease_until: int = 0
 
 
@@ -113,7 +114,7 @@ class Model:
         for row in list(self.line.values()):
             if row.claimed and row.lease_until <= self.now:
                 row.claimed, row.lapsed = False, True
-                if row.attempt >= max(row.max_attempts, MOST_DEATHS):
+                if row.attempt - row.given_back >= max(row.max_attempts, MOST_DEATHS):
                     self._finish(row.id, "failed")
 
     def check(self, id: int, attempt: int) -> Refused | None:
@@ -144,11 +145,19 @@ class Model:
         if (refused := self.check(id, attempt)) is not None:
             return refused
         row = self.line[id]
-        if attempt >= row.max_attempts:
+        if attempt - row.given_back >= row.max_attempts:
             self._finish(id, "failed")
             return False
         row.claimed, row.not_before = False, self.now + retry_in
         return True
+
+    def give_back(self, id: int, attempt: int) -> Refused | None:
+        """None: as if it had not been claimed, but for the attempt."""
+        if (refused := self.check(id, attempt)) is None:
+            row = self.line[id]
+            row.claimed = False
+            row.given_back += 1
+        return refused
 
     def cancel(self, id: int) -> bool:
         """False: it does not wait any more."""

@@ -116,6 +116,10 @@ class Native:
         nack = self._queues[worker].nack
         return _refusal(lambda: nack(held, "broke", retry_in=retry_in / 1000))
 
+    def give_back(self, worker: str, id: int, attempt: int) -> Refused | None:
+        held = self._held[id, attempt]
+        return _refusal(lambda: self._wait(self._lease_queue(worker).give_back(held)))
+
     def cancel(self, id: int) -> bool:
         return self._queues["one"].cancel(id)
 

@@ -165,6 +165,12 @@ class QueueMachine(RuleBasedStateMachine):
         expected = self.model.nack(id, attempt, retry_in)
         assert self.subject.nack(worker, id, attempt, retry_in) == expected
 
+    @precondition(lambda self: self.handles)
+    @rule(pick=picks)
+    def give_back(self, pick: int) -> None:
+        worker, id, attempt = self._handle(pick)
+        assert self.subject.give_back(worker, id, attempt) == self.model.give_back(id, attempt)
+
     @precondition(lambda self: self.model.line)
     @rule(pick=picks)
     def cancel(self, pick: int) -> None:

@@ -70,7 +70,8 @@ Result<ClaimResult> ClaimPass::run() {
 // key is held.
 Status ClaimPass::look_at_claims() {
     auto look = database_.cached(
-        "SELECT id, key, attempt, max_attempts, lease_until, claimed_at FROM bot_commands"
+        "SELECT id, key, attempt - given_back, max_attempts, lease_until, claimed_at FROM "
+        "bot_commands"
         " WHERE state = 'claimed' AND overtakes = 0");
     if (!look) return std::move(look).error();
     std::vector<std::int64_t> lapsed;
@@ -81,7 +82,7 @@ Status ClaimPass::look_at_claims() {
             if (!row.value()) break;
             const Held held{.id = statement->integer(0),
                             .key = statement->view(1),
-                            .attempt = statement->integer(2),
+                            .tries = statement->integer(2),
                             .most = statement->integer(3),
                             .lease = statement->integer(4),
                             .claimed = statement->integer(5)};
@@ -107,9 +108,9 @@ bool ClaimPass::is_live(const Held& held) {
         return true;
     }
     // Its holder died, or sleeps past its lease.
-    if (held.attempt >= std::max(held.most, kMostDeaths)) {
-        ends_.push_back({held.id, "failed",
-                         "its holders were lost " + std::to_string(held.attempt) + " times"});
+    if (held.tries >= std::max(held.most, kMostDeaths)) {
+        ends_.push_back(
+            {held.id, "failed", "its holders were lost " + std::to_string(held.tries) + " times"});
     }
     return false;
 }
@@ -348,7 +349,7 @@ void ClaimPass::consider(const Statement& row) {
         // Only stops that overtake: the others have been looked at before the walk.
         if (!overtakes || is_live({.id = id,
                                    .key = key,
-                                   .attempt = row.integer(kAttempt),
+                                   .tries = row.integer(kAttempt),
                                    .most = row.integer(kMost),
                                    .lease = row.integer(kLease),
                                    .claimed = row.integer(kClaimed)})) {

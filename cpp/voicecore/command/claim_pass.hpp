@@ -38,7 +38,7 @@ class ClaimPass {
     struct Held {
         std::int64_t id;
         std::string_view key;
-        std::int64_t attempt;
+        std::int64_t tries;
         std::int64_t most;
         Millis lease;
         Millis claimed;

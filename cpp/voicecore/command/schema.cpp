@@ -7,8 +7,9 @@ namespace voicecore::command {
 namespace {
 
 // Every column but the first two has a default that any SQLite since 3.35 accepts, so that an
-// INSERT typed by hand is a complete command. Times are milliseconds since 1970 UTC. In
-// `expires_at` NULL means the verb's default and 0 never.
+// INSERT typed by hand is a complete command. `attempt` counts claims and never falls, being the
+// fence; `given_back` those of them that came to nothing and are not held against it. Times are
+// milliseconds since 1970 UTC. In `expires_at` NULL means the verb's default and 0 never.
 constexpr const char* kCommandColumns = R"sql(
     command TEXT NOT NULL,
     entry_id INTEGER,
@@ -22,6 +23,7 @@ constexpr const char* kCommandColumns = R"sql(
     expires_at INTEGER,
     overtakes INTEGER NOT NULL DEFAULT 0,
     attempt INTEGER NOT NULL DEFAULT 0,
+    given_back INTEGER NOT NULL DEFAULT 0,
     max_attempts INTEGER NOT NULL DEFAULT 1,
     lease_until INTEGER,
     owner TEXT,

@@ -144,11 +144,11 @@ Status Store::finish(std::int64_t id, std::string_view state,
     auto move = database_.cached(
         "INSERT INTO bot_command_history(id, command, entry_id, key, args, requested_by, "
         "created_at,"
-        " dedup_key, priority, not_before, expires_at, overtakes, attempt, max_attempts,"
-        " lease_until, owner, claimed_at, result, error, state, finished_at)"
+        " dedup_key, priority, not_before, expires_at, overtakes, attempt, given_back,"
+        " max_attempts, lease_until, owner, claimed_at, result, error, state, finished_at)"
         " SELECT id, command, entry_id, key, args, requested_by, created_at, dedup_key, priority,"
-        " not_before, expires_at, overtakes, attempt, max_attempts, lease_until, owner, claimed_at,"
-        " ?2, coalesce(?3, error), ?4, ?5 FROM bot_commands WHERE id = ?1");
+        " not_before, expires_at, overtakes, attempt, given_back, max_attempts, lease_until, owner,"
+        " claimed_at, ?2, coalesce(?3, error), ?4, ?5 FROM bot_commands WHERE id = ?1");
     auto remove = database_.cached("DELETE FROM bot_commands WHERE id = ?1");
     if (!move) return std::move(move).error();
     if (!remove) return std::move(remove).error();
@@ -275,7 +275,8 @@ Result<std::vector<std::int64_t>> Store::ack_many(std::span<const Finished> fini
 Result<bool> Store::nack(std::int64_t id, std::int64_t attempt, Millis now,
                          const std::string& error, std::optional<Millis> retry_in) {
     if (auto ok = usable(); !ok) return std::move(ok).error();
-    auto look = database_.cached("SELECT max_attempts FROM bot_commands WHERE id = ?1");
+    auto look =
+        database_.cached("SELECT max_attempts + given_back FROM bot_commands WHERE id = ?1");
     auto back = database_.cached(
         "UPDATE bot_commands SET state = 'ready', lease_until = NULL, owner = NULL,"
         " not_before = ?2, error = ?3 WHERE id = ?1");
@@ -322,7 +323,7 @@ Status Store::give_back(std::int64_t id, std::int64_t attempt, Millis now, Milli
     if (auto ok = usable(); !ok) return ok;
     auto back = database_.cached(
         "UPDATE bot_commands SET state = 'ready', lease_until = NULL, owner = NULL,"
-        " not_before = coalesce(?2, not_before) WHERE id = ?1");
+        " given_back = given_back + 1, not_before = coalesce(?2, not_before) WHERE id = ?1");
     if (!back) return std::move(back).error();
     auto transaction = Transaction::begin(database_);
     if (!transaction) return std::move(transaction).error();
