@@ -1,6 +1,5 @@
 #include "voicecore/command/store_worker.hpp"
 
-#include <chrono>
 #include <utility>
 
 #include "voicecore/base/thread.hpp"
@@ -37,7 +36,6 @@ void StoreWorker::submit(std::shared_ptr<StoreCall> call, std::function<void()> 
         if (!closing_) {
             if (!thread_.joinable()) thread_ = std::thread{[this] { work(); }};
             jobs_.push_back({std::move(call), std::move(done)});
-            waiting_.fetch_add(1, std::memory_order_relaxed);
             more_.notify_one();
             return;
         }
@@ -54,24 +52,10 @@ void StoreWorker::work() noexcept {
         if (jobs_.empty()) return;
         const Job job = std::exchange(jobs_.front(), {});
         jobs_.pop_front();
-        waiting_.fetch_sub(1, std::memory_order_relaxed);
         lock.unlock();
         run(*job.call);
         job.done();
-        linger();
         lock.lock();
-    }
-}
-
-// Whoever awaits one call after another sends the next one soon: to be woken for it takes longer than
-// most calls do.
-void StoreWorker::linger() const noexcept {
-    using namespace std::chrono_literals;
-    static const bool alone = std::thread::hardware_concurrency() < 2;
-    if (alone) return;
-    const auto until = std::chrono::steady_clock::now() + 50us;
-    while (waiting_.load(std::memory_order_relaxed) == 0 &&
-           std::chrono::steady_clock::now() < until) {
     }
 }
 

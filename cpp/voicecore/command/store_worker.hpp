@@ -1,7 +1,6 @@
 // StoreWorker: a store, and a thread on which those may use it who must not wait.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -49,7 +48,6 @@ class StoreWorker {
         std::function<void()> done;
     };
     void work() noexcept;
-    void linger() const noexcept;
 
     const StoreOptions options_;
     std::mutex store_mutex_;  // the store; taken before none other
@@ -59,7 +57,6 @@ class StoreWorker {
     std::mutex jobs_mutex_;
     std::condition_variable more_;
     std::deque<Job> jobs_;
-    std::atomic<std::size_t> waiting_{0};  // jobs_.size(), to be seen without the lock
     bool closing_ = false;
     std::thread thread_;
 };
