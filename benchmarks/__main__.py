@@ -27,8 +27,8 @@ GROUPS = {"audio": AUDIO, "queue": QUEUE}
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="voicecore and its peers on the same work: audio (discord.py's own player, by one "
-        "receiver) and the command queue (on one file system).",
+        description="voicecore and its peers on the same work: audio (discord.py's own player, by "
+        "one receiver) and the command queue (on one file system).",
     )
     names = [workload.NAME for group in GROUPS.values() for workload in group]
     parser.add_argument(

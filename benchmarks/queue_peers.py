@@ -106,7 +106,8 @@ class PersistQueue:
         self._queue = SQLiteAckQueue(
             str(Path(path).parent / "persist"), multithreading=True, serializer=as_json
         )
-        for connection in {self._queue._getter, self._queue._putter}:
+        connections: set[Any] = {self._queue._getter, self._queue._putter}
+        for connection in connections:
             connection.execute(pragma(level))
         self._finished = 0
 

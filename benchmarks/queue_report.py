@@ -37,10 +37,10 @@ its commit is within. The handler of another process takes the time when it begi
 the rungs that found the work, as the scheduler counts them; the side's name is the fastest rung
 that it was allowed. *idle CPU* is the whole worker's over ten seconds in which nothing comes.""",
     "queue_claim": """\
-The core is measured without Python (`core_queue.cpp`, which links the store), against `bare_queue.c`,
-which runs the same statements on the same schema and does nothing else; before the run their texts are
-compared. Commands of 64 keys wait from the beginning. *claims alone*: time within the claims and
-their commits, the acks between them left out.""",
+The core is measured without Python (`core_queue.cpp`, which links the store), against
+`bare_queue.c`, which runs the same statements on the same schema and does nothing else; before the
+run their texts are compared. Commands of 64 keys wait from the beginning. *claims alone*: time
+within the claims and their commits, the acks between them left out.""",
     "queue_enqueue": """\
 Each call returns when the command is committed. What blocks its caller would block an event loop.
 aiosqlite inserts into the lesson's table, which has no index; *in our table* is the same INSERT
@@ -51,11 +51,13 @@ histogram, loops by what they said they would do next, the relative loop by what
 `sleep`; ticks delivered to Python by the grid that the most punctual of them lies on.
 *busy thread*: a pure-Python loop.""",
     "queue_streams": """\
-500 Ogg Opus files pass through to the receiver; in the same process a scheduler at its defaults (FULL)
-carries out what another process enqueues every millisecond, each through a Python handler.""",
+500 Ogg Opus files pass through to the receiver; in the same process a scheduler carries out what
+another process enqueues every millisecond, each through a Python handler. How many a second FULL
+lets through is the disk's affair: sender and worker each wait for it.""",
     "queue_stop": """\
-Ten sessions play, the loop sleeps for a second without awaiting, and another process sends their
-stops meanwhile, one every 41 ms. From before the call to the first silence frame at the receiver.""",
+Ten sessions play (FULL), the loop sleeps for a second without awaiting, and another process sends
+their stops meanwhile, one every 41 ms. From before the call to the first silence frame at the
+receiver.""",
     "queue_history": """\
 Two files in one process, claims and acks in turns, without Python.""",
 }

@@ -1,7 +1,7 @@
 """The measurements, one module each, in the order of the reports.
 
-Each has a `NAME`, a `TITLE` and `run(lab)` (a `Lab` for audio, a `QueueLab` for the queue), which returns a record with `bars` (targets and what
-was measured) and the runs behind them.
+Each has a `NAME`, a `TITLE` and `run(lab)` (a `Lab` for audio, a `QueueLab` for the queue), which
+returns a record with `bars` (targets and what was measured) and the runs behind them.
 """
 
 from __future__ import annotations

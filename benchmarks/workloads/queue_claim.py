@@ -44,7 +44,7 @@ def run(lab: QueueLab) -> dict[str, Any]:
                 (title, partial(_python, lab, side, level, size)) for title, side in PEERS
             ]
             # The small difference between the first two needs more repeats.
-            found = interleave(lab.repeats(7), core)
+            found = interleave(lab.repeats(5), core)
             found |= interleave(lab.repeats(2), others[:2] if lab.quick else others)
             rows += [
                 {

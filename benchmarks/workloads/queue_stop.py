@@ -5,14 +5,14 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import voicecore
 from benchmarks import arrivals
+from benchmarks.lab import Bar
 from benchmarks.processes import Sender
 from benchmarks.queue_lab import QueueLab, spread
 from benchmarks.queue_peers import LESSON_SCHEMA, pragma
-from benchmarks.lab import Bar
 from benchmarks.recorder import Recorder
 
 NAME = "queue_stop"
@@ -22,8 +22,8 @@ SESSIONS, ROUNDS, STOCK_ROUNDS = 10, 6, 2
 FIRST_S, BETWEEN_S = 0.05, 0.041
 """Stops are sent within the second, and at every phase of the 20 ms of a frame."""
 P99_MS = 60.0
-LEVEL = "full"
-SIDES = (
+LEVEL: Final = "full"
+SIDES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("voicecore", "voicecore", {}),
     ("discord.py, aiosqlite every 10 ms", "stock", {"poll_s": 0.010}),
     ("discord.py, aiosqlite, 2 s tick", "stock", {"poll_s": 2.0}),

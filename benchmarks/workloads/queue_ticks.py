@@ -29,7 +29,7 @@ def run(lab: QueueLab) -> dict[str, Any]:
     for name in LIMITS_MS:
         lab.note(f"ticks, {name}")
         jobs: list[Job] = [(title, partial(_measure, lab, side, name)) for title, side in SIDES]
-        for title, found in interleave(lab.repeats(3), jobs).items():
+        for title, found in interleave(lab.repeats(2), jobs).items():
             native = found.pop("native_ms", None)
             if native is not None:
                 rows.append({**found, "side": NATIVE, "condition": name, "late_ms": native})
@@ -46,7 +46,7 @@ def _measure(lab: QueueLab, side: str, condition: str) -> dict[str, Any]:
     spec = {
         "side": side,
         "period_s": PERIOD_S,
-        "seconds": lab.seconds(8.0, 2.0),
+        "seconds": lab.seconds(6.0, 2.0),
         "condition": condition,
     }
     found = lab.run("queue_ticks", spec)

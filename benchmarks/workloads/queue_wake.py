@@ -56,10 +56,10 @@ def run(lab: QueueLab) -> dict[str, Any]:
             for size in side.sizes:
                 job = (f"{side.title}|{size}", partial(_measure, lab, side, level, size))
                 (once if side.slow else fast).append(job)
-        for jobs, repeats in ((fast, lab.repeats(3)), (once, 1)):
+        for jobs, repeats in ((fast, lab.repeats(2)), (once, 1)):
             for name, found in interleave(repeats, jobs).items():
-                title, size = name.split("|")
-                rows.append({"side": title, "level": level, "bytes": int(size), **found})
+                title, _, text = name.partition("|")
+                rows.append({"side": title, "level": level, "bytes": int(text), **found})
     idle = {side.title: _idle(lab, side) for side in SIDES if not lab.quick or side.title in QUICK}
     for row in rows:
         row["idle_cpu_percent"] = idle[row["side"]]
