@@ -225,6 +225,18 @@ async def test_a_claim_can_be_given_back(bench: Bench) -> None:
         assert (await one(queue)).attempt == 2
 
 
+async def test_claims_that_were_given_back_are_not_held_against_a_command(bench: Bench) -> None:
+    async with bench.queue(lease=30) as queue:
+        await queue.enqueue("work", key="a", max_attempts=2)
+        for _ in range(5):
+            await queue.give_back(await one(queue))
+        await one(queue)  # and its holder dies
+        bench.wall.pass_(31)
+        command = await one(queue)
+        assert command.attempt == 7
+        assert not await queue.nack(command, "broke")  # the second of its two tries
+
+
 # -- ends ------------------------------------------------------------------------------------------
 
 

@@ -17,11 +17,6 @@ def lapsed(row: Command, now: float) -> bool:
     return row.state == "claimed" and (row.lease_until or 0.0) <= now
 
 
-def worn_out(row: Command, now: float) -> bool:
-    """Lapsed, and too often."""
-    return lapsed(row, now) and row.attempt >= max(row.max_attempts, MOST_DEATHS)
-
-
 def expired(row: Command, now: float, play_expires_after: float | None) -> bool:
     """Too old to start, also when its holder was lost. A `play` that says nothing has a default."""
     expires = row.expires_at

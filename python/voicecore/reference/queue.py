@@ -169,10 +169,14 @@ class CommandQueue:
             " WHERE state = 'claimed' AND lease_until > ?1 AND claimed_at > ?1 + ?2",
             (now, _STEP_BACK),
         )
-        for row in await commands(db, "bot_commands", "WHERE state = 'claimed' ORDER BY id"):
-            if lines.worn_out(row, now / 1000):
-                lost = f"its holders were lost {row.attempt} times"
-                await self._finish(db, row.id, "failed", error=lost)
+        # A claim that was given back counts for nothing but the fence.
+        worn_out = await db.execute_fetchall(
+            "SELECT id, attempt - given_back FROM bot_commands WHERE state = 'claimed'"
+            " AND lease_until <= ? AND attempt - given_back >= max(max_attempts, ?) ORDER BY id",
+            (now, lines.MOST_DEATHS),
+        )
+        for id, times in worn_out:
+            await self._finish(db, id, "failed", error=f"its holders were lost {times} times")
         # Back into the line, and out of the unique index. The lease stays as a mark that it ran
         # out: its holder may still come and ask.
         await db.execute_fetchall(
@@ -241,7 +245,10 @@ class CommandQueue:
             retry_in = min(300.0, 2.0 ** min(command.attempt - 1, 20))
         async with self._writing() as db:
             row = await self._check(db, command)
-            again = row.attempt < row.max_attempts
+            tries = await db.execute_fetchall(
+                "SELECT attempt - given_back FROM bot_commands WHERE id = ?", (row.id,)
+            )
+            again = any(tried < row.max_attempts for (tried,) in tries)
             if again:
                 await db.execute_fetchall(
                     "UPDATE bot_commands SET state = 'ready', lease_until = NULL, owner = NULL,"
@@ -257,8 +264,8 @@ class CommandQueue:
         async with self._writing() as db:
             await self._check(db, command)
             await db.execute_fetchall(
-                "UPDATE bot_commands SET state = 'ready', lease_until = NULL, owner = NULL"
-                " WHERE id = ?",
+                "UPDATE bot_commands SET state = 'ready', lease_until = NULL, owner = NULL,"
+                " given_back = given_back + 1 WHERE id = ?",
                 (command.id,),
             )
 
@@ -358,8 +365,9 @@ class CommandQueue:
         """Out of the line, into the history: within a transaction, so that it is always in one."""
         kept = COLUMNS.replace("result, error, state", "")
         await db.execute_fetchall(
-            f"INSERT INTO bot_command_history({COLUMNS}, finished_at)"
-            f" SELECT {kept} ?2, coalesce(?3, error), ?4, ?5 FROM bot_commands WHERE id = ?1",
+            f"INSERT INTO bot_command_history(given_back, {COLUMNS}, finished_at)"
+            f" SELECT given_back, {kept} ?2, coalesce(?3, error), ?4, ?5"
+            " FROM bot_commands WHERE id = ?1",
             (id, result, error, state, self._now()),
         )
         await db.execute_fetchall("DELETE FROM bot_commands WHERE id = ?", (id,))

@@ -24,6 +24,7 @@ _COLUMNS = """
     expires_at INTEGER,
     overtakes INTEGER NOT NULL DEFAULT 0,
     attempt INTEGER NOT NULL DEFAULT 0,
+    given_back INTEGER NOT NULL DEFAULT 0,
     max_attempts INTEGER NOT NULL DEFAULT 1,
     lease_until INTEGER,
     owner TEXT,
