@@ -1,10 +1,8 @@
 // The statements of one claim and one ack, and nothing else: what SQLite itself takes. The limit
-// that the core is held against; it runs the same texts, in the same order, with the same bindings,
-// on a file that the core has made.
+// that the core is held against: the same texts, as `core_queue statements` tells them, in the same
+// order, with the same bindings, on a file that the core has made.
 //
-// bare_queue statements
-//     the texts, one a line: the harness compares them with what the core runs
-// bare_queue pairs PATH normal|full ROWS
+// bare_queue STATEMENTS PATH normal|full ROWS
 //     claims and acknowledges ROWS waiting commands one by one
 //
 // Prints "rows N all_ns N".
@@ -13,41 +11,46 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 static const int64_t kTickNs = 2000000000;  // from checkpoint to checkpoint, as the core's program
 
-#define COLUMNS                                                                         \
-    "id, command, entry_id, key, args, requested_by, created_at, dedup_key, priority, " \
-    "not_before, expires_at, overtakes, attempt, max_attempts, lease_until, owner, "    \
-    "claimed_at, "
-
-enum Text { kBegin, kClaims, kSurvey, kWalk, kTake, kCommit, kCheck, kMove, kRemove, kTexts };
-
-static const char* const kSql[kTexts] = {
-    [kBegin] = "BEGIN IMMEDIATE",
-    [kClaims] = "SELECT id, key, attempt, max_attempts, lease_until, claimed_at FROM bot_commands"
-                " WHERE state = 'claimed' AND overtakes = 0",
-    [kSurvey] = "SELECT EXISTS (SELECT 1 FROM bot_commands WHERE key IS NULL),"
-                " EXISTS (SELECT 1 FROM bot_commands WHERE"
-                " command IN ('pause', 'resume', 'stop', 'seek', 'volume', 'next')),"
-                " EXISTS (SELECT 1 FROM bot_commands WHERE priority <> 0)",
-    [kWalk] = "SELECT " COLUMNS "result, error, state FROM bot_commands ORDER BY id LIMIT ?1",
-    [kTake] = "UPDATE bot_commands SET state = 'claimed', attempt = attempt + 1, lease_until = ?2,"
-              " owner = ?3, claimed_at = ?4,"
-              " overtakes = CASE command WHEN 'stop' THEN overtakes ELSE 0 END WHERE id = ?1",
-    [kCommit] = "COMMIT",
-    [kCheck] = "SELECT state, attempt, lease_until FROM bot_commands WHERE id = ?1",
-    [kMove] = "INSERT INTO bot_command_history(" COLUMNS "result, error, state, finished_at)"
-              " SELECT " COLUMNS "?2, coalesce(?3, error), ?4, ?5 FROM bot_commands WHERE id = ?1",
-    [kRemove] = "DELETE FROM bot_commands WHERE id = ?1",
+enum Step {
+    kBeginClaim,
+    kClaims,
+    kSurvey,
+    kWalk,
+    kTake,
+    kCommitClaim,
+    kBeginAck,
+    kCheck,
+    kMove,
+    kRemove,
+    kCommitAck,
+    kSteps
 };
 
-static const enum Text kOrder[] = {kBegin, kClaims, kSurvey, kWalk, kTake, kCommit,
-                                   kBegin, kCheck,  kMove,   kRemove, kCommit};
+// What is known of each: enough to notice that the core does something else by now.
+static const struct {
+    const char* begins;
+    int parameters;
+} kShape[kSteps] = {
+    {"BEGIN IMMEDIATE", 0},
+    {"SELECT ", 0},
+    {"SELECT EXISTS", 0},
+    {"SELECT id, command", 1},
+    {"UPDATE bot_commands", 4},
+    {"COMMIT", 0},
+    {"BEGIN IMMEDIATE", 0},
+    {"SELECT state, attempt", 1},
+    {"INSERT INTO bot_command_history", 5},
+    {"DELETE FROM bot_commands", 1},
+    {"COMMIT", 0},
+};
 
 static sqlite3* connection;
-static sqlite3_stmt* statements[kTexts];
+static sqlite3_stmt* statements[kSteps];
 
 static void fail(const char* doing) {
     fprintf(stderr, "bare_queue: %s: %s\n", doing,
@@ -65,25 +68,46 @@ static int64_t now(clockid_t clock, int64_t unit) {
     return (at.tv_sec * (int64_t)1000000000 + at.tv_nsec) / unit;
 }
 
-static sqlite3_stmt* prepared(enum Text text) { return statements[text]; }
+static sqlite3_stmt* prepared(enum Step which) {
+    return statements[which];
+}
 
-static int step(enum Text text) {
-    const int code = sqlite3_step(prepared(text));
-    if (code != SQLITE_ROW && code != SQLITE_DONE) fail(kSql[text]);
+static int step(enum Step which) {
+    const int code = sqlite3_step(prepared(which));
+    if (code != SQLITE_ROW && code != SQLITE_DONE) fail(sqlite3_sql(prepared(which)));
     return code == SQLITE_ROW;
 }
 
-static void reset(enum Text text) { sqlite3_reset(prepared(text)); }
+static void reset(enum Step which) {
+    sqlite3_reset(prepared(which));
+}
 
-static void change(enum Text text) {
-    step(text);
-    reset(text);
+static void change(enum Step which) {
+    step(which);
+    reset(which);
+}
+
+static void prepare(const char* path) {
+    FILE* file = fopen(path, "r");
+    if (file == NULL) fail(path);
+    static char line[8192];
+    for (int i = 0; i < kSteps; ++i) {
+        if (fgets(line, sizeof line, file) == NULL) fail("fewer statements than expected");
+        if (strncmp(line, kShape[i].begins, strlen(kShape[i].begins)) != 0) fail(line);
+        if (sqlite3_prepare_v3(connection, line, -1, SQLITE_PREPARE_PERSISTENT, &statements[i],
+                               NULL) != SQLITE_OK ||
+            sqlite3_bind_parameter_count(statements[i]) != kShape[i].parameters) {
+            fail(line);
+        }
+    }
+    if (fgets(line, sizeof line, file) != NULL) fail("more statements than expected");
+    fclose(file);
 }
 
 // The id, or 0 when nothing waits.
 static int64_t claim(void) {
     const int64_t at = now(CLOCK_REALTIME, 1000000);
-    change(kBegin);
+    change(kBeginClaim);
     while (step(kClaims)) {
     }
     reset(kClaims);
@@ -104,12 +128,12 @@ static int64_t claim(void) {
         sqlite3_bind_int64(prepared(kTake), 4, at);
         change(kTake);
     }
-    change(kCommit);
+    change(kCommitClaim);
     return id;
 }
 
 static void ack(int64_t id) {
-    change(kBegin);
+    change(kBeginAck);
     sqlite3_bind_int64(prepared(kCheck), 1, id);
     if (!step(kCheck)) fail("the claimed command is gone");
     reset(kCheck);
@@ -121,10 +145,19 @@ static void ack(int64_t id) {
     change(kMove);
     sqlite3_bind_int64(prepared(kRemove), 1, id);
     change(kRemove);
-    change(kCommit);
+    change(kCommitAck);
 }
 
-static void pairs(const char* path, int full, int64_t rows) {
+// As the core does it: a log that has grown large is cut.
+static void checkpoint(const char* path) {
+    char wal[4096];
+    struct stat facts;
+    snprintf(wal, sizeof wal, "%s-wal", path);
+    const int large = stat(wal, &facts) == 0 && facts.st_size > 16 << 20;
+    run(large ? "PRAGMA wal_checkpoint(TRUNCATE)" : "PRAGMA wal_checkpoint(PASSIVE)");
+}
+
+static void pairs(const char* texts, const char* path, int full, int64_t rows) {
     if (sqlite3_open_v2(path, &connection, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
         SQLITE_OK) {
         fail(path);
@@ -133,12 +166,7 @@ static void pairs(const char* path, int full, int64_t rows) {
     run("PRAGMA journal_mode = WAL");
     run("PRAGMA wal_autocheckpoint = 0");
     run(full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
-    for (int i = 0; i < kTexts; ++i) {
-        if (sqlite3_prepare_v3(connection, kSql[i], -1, SQLITE_PREPARE_PERSISTENT, &statements[i],
-                               NULL) != SQLITE_OK) {
-            fail(kSql[i]);
-        }
-    }
+    prepare(texts);
     const int64_t began = now(CLOCK_MONOTONIC, 1);
     int64_t next = began + kTickNs;
     for (int64_t done = 1; done <= rows; ++done) {
@@ -146,24 +174,19 @@ static void pairs(const char* path, int full, int64_t rows) {
         if (id == 0) fail("nothing to claim");
         ack(id);
         if (now(CLOCK_MONOTONIC, 1) >= next) {
-            run("PRAGMA wal_checkpoint(PASSIVE)");
+            checkpoint(path);
             next += kTickNs;
         }
     }
-    run("PRAGMA wal_checkpoint(PASSIVE)");
+    checkpoint(path);
     printf("rows %lld all_ns %lld\n", (long long)rows,
            (long long)(now(CLOCK_MONOTONIC, 1) - began));
-    for (int i = 0; i < kTexts; ++i) sqlite3_finalize(statements[i]);
+    for (int i = 0; i < kSteps; ++i) sqlite3_finalize(statements[i]);
     sqlite3_close(connection);
 }
 
 int main(int count, char** words) {
-    if (count == 2 && strcmp(words[1], "statements") == 0) {
-        for (size_t i = 0; i < sizeof kOrder / sizeof kOrder[0]; ++i) puts(kSql[kOrder[i]]);
-    } else if (count == 5 && strcmp(words[1], "pairs") == 0) {
-        pairs(words[2], strcmp(words[3], "full") == 0, atoll(words[4]));
-    } else {
-        fail("see the head of bare_queue.c");
-    }
+    if (count != 5) fail("see the head of bare_queue.c");
+    pairs(words[1], words[2], strcmp(words[3], "full") == 0, atoll(words[4]));
     return 0;
 }

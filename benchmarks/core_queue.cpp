@@ -145,11 +145,12 @@ void pairs(const std::string& path, bool full, std::int64_t rows, int batch) {
 
 void finish_many(Store& store, std::int64_t past, std::size_t bytes) {
     const Store::Step step{
-        .sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)"
-               " INSERT INTO bot_command_history(id, command, entry_id, key, args, created_at,"
-               " attempt, max_attempts, owner, claimed_at, result, state, finished_at)"
-               " SELECT i, 'job', 3, 'guild-' || (i % 64), ?2, ?3 + i, 1, 1, 'core_queue', ?3 + i,"
-               " 'done', 'done', ?3 + i FROM n",
+        .sql =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)"
+            " INSERT INTO bot_command_history(id, command, entry_id, key, args, created_at,"
+            " attempt, max_attempts, owner, claimed_at, result, state, finished_at)"
+            " SELECT i, 'job', 3, 'guild-' || (i % 64), ?2, ?3 + i, 1, 1, 'core_queue', ?3 + i,"
+            " 'done', 'done', ?3 + i FROM n",
         .parameters = {past, payload(bytes), wall() - past}};
     const Store::Step number{
         .sql = "INSERT OR REPLACE INTO sqlite_sequence(name, seq) VALUES ('bot_commands', ?1)",

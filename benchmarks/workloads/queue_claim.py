@@ -56,7 +56,7 @@ def run(lab: QueueLab) -> dict[str, Any]:
                 }
                 for name, row in found.items()
             ]
-    return {"rows": rows, "bars": [bar.record() for bar in _bars(lab, rows)]}
+    return {"rows": rows, "bars": [bar.record() for bar in _bars(rows)]}
 
 
 def _program(lab: QueueLab, which: str, level: str, size: int, batch: int) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _program(lab: QueueLab, which: str, level: str, size: int, batch: int) -> di
     with lab.file() as path:
         lab.core("fill", path, count, size)
         if which == "bare":
-            found = lab.bare("pairs", path, level, count)
+            found = lab.bare(path, level, count)
         else:
             found = lab.core("pairs", path, level, count, batch)
     out = {"rows": count, "per_s": round(count / found["all_ns"] * 1e9, 1)}
@@ -87,9 +87,8 @@ def _python(lab: QueueLab, side: str, level: str, size: int) -> dict[str, Any]:
     return {"rows": found["rows"], "per_s": found["per_s"]}
 
 
-def _bars(lab: QueueLab, rows: list[dict[str, Any]]) -> list[Bar]:
+def _bars(rows: list[dict[str, Any]]) -> list[Bar]:
     found = {(row["side"], row["level"], row["bytes"]): row for row in rows}
-    note = "" if lab.programs.same_statements else "the bare loop's statements are out of date"
     bars = []
     for level in LEVELS:
         for size in SIZES:
@@ -101,7 +100,6 @@ def _bars(lab: QueueLab, rows: list[dict[str, Any]]) -> list[Bar]:
                     round(share, 1),
                     "%",
                     at_least=True,
-                    note=note,
                 )
             )
     bars.append(
