@@ -1,6 +1,7 @@
 """The native core. Private: use the voicecore package."""
 
 import enum
+from collections.abc import Sequence
 from typing import Any, Literal
 
 __version__: str
@@ -196,7 +197,7 @@ class Queue:
     def renew(self, arg0: int, arg1: int, arg2: int, arg3: int, /) -> QueueCall: ...
     def ack(self, arg0: int, arg1: int, arg2: int, arg3: str, /) -> QueueCall: ...
     def ack_many(
-        self, arg0: collections.abc.Sequence[tuple[int, int, str]], arg1: int, /
+        self, arg0: Sequence[tuple[int, int, str]], arg1: int, /
     ) -> QueueCall: ...
     def nack(
         self, arg0: int, arg1: int, arg2: int, arg3: str, arg4: int | None, /

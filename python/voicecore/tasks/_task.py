@@ -257,7 +257,8 @@ class LoopTask:
         self._has_failed = True
         unhealthy_tasks.add(self)
         message = f"{self._name} has ended: {type(error).__name__}"
-        context = {"message": message, "exception": error, "task": asyncio.current_task()}
+        # Without the task: CPython 3.13 would enter its context, which we are in.
+        context = {"message": message, "exception": error}
         asyncio.get_running_loop().call_exception_handler(context)
         try:
             await self._hook(self._error, error)
