@@ -118,9 +118,9 @@ Result<Database> Database::open(const std::string& path, int busy_timeout_ms, St
     return database;
 }
 
-// SQLite's own waits grow to 100 ms: beside a process that commits without a pause, whoever waits so
-// long finds the lock taken again and again (a worker came to 34 acks a second). A transaction is
-// over within a few milliseconds; so this looks again soon, and less often when it is not.
+// SQLite's own waits grow to 100 ms: beside a process that commits without a pause, whoever waits
+// so long finds the lock taken again and again (a worker came to 34 acks a second). A transaction
+// is over within a few milliseconds; so this looks again soon, and less often when it is not.
 int Database::wait_for_lock(void* patience, int count) noexcept {
     using namespace std::chrono_literals;
     auto& own = *static_cast<Patience*>(patience);
