@@ -95,5 +95,7 @@ log=$(mktemp)
     { grep -E 'error|Error|missing|apt-get|needs' "$log" | head -n 20 >&2; tail -n 20 "$log" >&2
       die "the build failed; see above."; }
 # The dependencies of the package itself, from its own metadata.
-.venv/bin/python -m pip install -q --no-build-isolation "click>=8.1,<9" "rich>=13,<16"
+mapfile -t needed < <(.venv/bin/python -c 'import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")')
+.venv/bin/python -m pip install -q "${needed[@]}"
 rm -f "$log"

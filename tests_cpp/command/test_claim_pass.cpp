@@ -154,3 +154,21 @@ TEST_CASE("a claim that was given back counts neither as a failure nor as a deat
     REQUIRE(!store->nack(id, attempt + 3, 5'004, "broke", 0).value());  // one death, one failure
     REQUIRE(state_of(*store, id) == "failed");
 }
+
+TEST_CASE("an expired command to every key holds nobody up") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto gone = put(*store, {.command = "pause", .key = "*", .expires_at = 10});
+    const auto play = put(*store, {.command = "play", .key = "a"}, 20);
+    REQUIRE(ids_of(claim(*store, 30)) == std::vector{play});
+    REQUIRE(store->get(gone).value()->state == "expired");
+}
+
+TEST_CASE("a command of any name to every key is a barrier") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto all = put(*store, {.command = "reload", .key = "*"});
+    put(*store, {.command = "work", .key = "a"});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{all});
+    REQUIRE(claim(*store, 2).claimed.empty());
+}

@@ -131,7 +131,7 @@ Result<ClaimPass::Survey> ClaimPass::survey() {
     auto look = database_.cached(
         "SELECT EXISTS (SELECT 1 FROM bot_commands WHERE key IS NULL),"
         " EXISTS (SELECT 1 FROM bot_commands WHERE " VOICECORE_STEERING
-        "),"
+        ") OR EXISTS (SELECT 1 FROM bot_commands WHERE key = '*'),"
         " EXISTS (SELECT 1 FROM bot_commands WHERE priority <> 0)");
     if (!look) return std::move(look).error();
     const Use statement{*look.value()};
@@ -228,9 +228,11 @@ Status ClaimPass::reduce_line(const std::string& key) {
         for (auto row = statement->step();; row = statement->step()) {
             if (!row) return std::move(row).error();
             if (!row.value()) break;
-            // What has expired says nothing any more.
+            // What has expired says nothing any more, and holds nobody up.
             if (has_expired(statement->maybe_integer(4), statement->integer(5),
                             statement->view(1))) {
+                const bool of_this_line = statement->integer(3) == 0 || key == kEveryKey;
+                if (of_this_line) ends_.push_back({statement->integer(0), "expired", {}});
                 continue;
             }
             const bool relative = statement->view(2).find("\"by\"") != std::string_view::npos;
