@@ -383,9 +383,7 @@ class _Queue:
         )
 
     def _ack_many(self, done: Iterable[tuple[Command, object]]) -> _core.QueueCall:
-        finished = [
-            (command.id, command.attempt, _result_text(result)) for command, result in done
-        ]
+        finished = [(command.id, command.attempt, _result_text(result)) for command, result in done]
         return self._native.ack_many(finished, _millis(self.now()))
 
     def _lease_millis(self, lease: float | None) -> int:

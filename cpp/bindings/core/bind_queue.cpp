@@ -173,11 +173,9 @@ void bind_calls(py::class_<QueueHandle>& queue) {
                  for (const auto& [id, attempt, result] : done) {
                      finished.push_back({id, attempt, result});
                  }
-                 return make_call(
-                     [finished = std::move(finished), now](Store& store) {
-                         return store.ack_many(finished, now);
-                     },
-                     as_is);
+                 return make_call([finished = std::move(finished),
+                                   now](Store& store) { return store.ack_many(finished, now); },
+                                  as_is);
              })
         .def("nack",
              [](const QueueHandle&, std::int64_t id, std::int64_t attempt, Millis now,

@@ -23,15 +23,18 @@ void enter_native_thread(const char* name) noexcept {
     ::pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
 }
 
+Priority raise_thread_niceness() noexcept {
+    // On Linux the nice value belongs to the thread, whatever POSIX says.
+    constexpr int kNice = -11;
+    const auto tid = static_cast<id_t>(::syscall(SYS_gettid));
+    return ::setpriority(PRIO_PROCESS, tid, kNice) == 0 ? Priority::nice : Priority::normal;
+}
+
 Priority raise_thread_priority() noexcept {
     const sched_param lowest{.sched_priority = ::sched_get_priority_min(SCHED_FIFO)};
     if (::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &lowest) == 0)
         return Priority::realtime;
-    // On Linux the nice value belongs to the thread, whatever POSIX says.
-    constexpr int kNice = -11;
-    const auto tid = static_cast<id_t>(::syscall(SYS_gettid));
-    if (::setpriority(PRIO_PROCESS, tid, kNice) == 0) return Priority::nice;
-    return Priority::normal;
+    return raise_thread_niceness();
 }
 
 void tighten_timer_slack() noexcept {

@@ -18,6 +18,9 @@ enum class Priority {
 // Asks for SCHED_FIFO, then for nice -11; says what it got. Only for the calling thread.
 VOICECORE_EXPORT Priority raise_thread_priority() noexcept;
 
+// Asks for nice -11 alone: for a thread that is to be punctual and also waits for disks.
+VOICECORE_EXPORT Priority raise_thread_niceness() noexcept;
+
 // The calling thread's timer slack, 50 µs by default, becomes 1 ns: sleeps end when asked.
 VOICECORE_EXPORT void tighten_timer_slack() noexcept;
 

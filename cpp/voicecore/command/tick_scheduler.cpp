@@ -179,6 +179,7 @@ TimePoint TickScheduler::next_deadline() const {
 
 void TickScheduler::run() noexcept {
     enter_native_thread("vc-sched");
+    raise_thread_niceness();
     tighten_timer_slack();
     while (!stopping_.load(std::memory_order_acquire)) {
         const bool rang = bell_ != nullptr && bell_->answer();
