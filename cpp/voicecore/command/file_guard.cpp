@@ -108,7 +108,7 @@ Status check_file_system(const std::string& path) {
     return Done{};
 }
 
-Result<FileGuard> FileGuard::watch(std::string path) {
+Result<FileGuard> FileGuard::watch(const std::string& path) {
     std::array<char, PATH_MAX> absolute{};
     struct stat facts {};
     if (::realpath(path.c_str(), absolute.data()) == nullptr ||

@@ -16,7 +16,7 @@ namespace voicecore::command {
 class FileGuard {
   public:
     // Right after a connection was opened and has read something.
-    [[nodiscard]] static Result<FileGuard> watch(std::string path);
+    [[nodiscard]] static Result<FileGuard> watch(const std::string& path);
 
     // Errc::database, and why: another file lies there now, the locks are gone (a second copy of
     // SQLite in this process has touched the file), or the WAL was deleted.

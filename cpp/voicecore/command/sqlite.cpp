@@ -113,7 +113,8 @@ Result<Database> Database::open(const std::string& path, int busy_timeout_ms, St
     Database database{raw, std::move(hook)};
     if (code != SQLITE_OK) return sqlite_error(raw, "opening " + path);
     sqlite3_extended_result_codes(raw, 1);
-    database.patience_ = std::make_unique<Patience>(std::chrono::milliseconds{busy_timeout_ms});
+    database.patience_ =
+        std::make_unique<Patience>(Patience{.most = std::chrono::milliseconds{busy_timeout_ms}});
     sqlite3_busy_handler(raw, &Database::wait_for_lock, database.patience_.get());
     return database;
 }
