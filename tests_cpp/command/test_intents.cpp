@@ -33,7 +33,7 @@ struct Heard {
     bool paused;
     std::int64_t place;
     std::int64_t gain;
-    int unknown;
+    std::uint32_t unknown;
     bool operator==(const Heard&) const = default;
 };
 
@@ -65,7 +65,8 @@ Heard run(const std::vector<Intent>& line, Heard heard) {
                 if (on) heard.place += 1'000;
                 break;
             case Verb::other:
-                heard.unknown = heard.unknown * 31 + static_cast<int>(intent.id) + heard.playing;
+                heard.unknown =
+                    heard.unknown * 31U + static_cast<std::uint32_t>(intent.id + heard.playing);
                 break;
         }
     }
