@@ -287,6 +287,8 @@ def test_the_interpreter_exits_cleanly_while_playing(how: str) -> None:
 
 def test_a_signal_that_ends_python_ends_the_native_threads_too() -> None:
     code = (
+        # A process that a shell has put into the background inherits an ignored SIGINT.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import asyncio, voicecore\n"
         "async def main():\n"
         "    async with voicecore.Engine() as engine:\n"
