@@ -207,10 +207,27 @@ def key_text(key: str | int | None) -> str | None:
     if key is None or isinstance(key, str):
         if key == "":
             raise InvalidArgument("key: got an empty text, expected a name or None")
-        return key
+        return _text("key", key)
     if isinstance(key, int) and not isinstance(key, bool):
         return str(key)
     raise InvalidArgument(f"key: got {key!r}, expected a text, an integer or None")
+
+
+def _text(name: str, value: str | None) -> str | None:
+    """A text that SQLite can hold."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{name}: got {value!r}, expected a text or None")
+    try:
+        value.encode()
+    except UnicodeEncodeError as problem:
+        raise InvalidArgument(f"{name}: {problem}; expected text that UTF-8 can hold") from None
+    return value
+
+
+def _id(value: int) -> int:
+    return _validate.whole("id", value, -_MAX_INTEGER, _MAX_INTEGER)
 
 
 def _args_text(args: Mapping[str, Any] | None) -> str:
@@ -238,12 +255,12 @@ def _fields(one: NewCommand, now: float) -> tuple[Any, ...]:
     else:
         expires = _millis(now + _validate.seconds("expires_after", one.expires_after))
     return (
-        one.command,
+        cast(str, _text("command", one.command)),
         one.entry_id,
         key_text(one.key),
-        _args_text(one.args),
-        one.requested_by,
-        one.dedup_key,
+        cast(str, _text("args", _args_text(one.args))),
+        _text("requested_by", one.requested_by),
+        _text("dedup_key", one.dedup_key),
         _validate.whole("priority", one.priority, -(2**31), 2**31),
         _millis(now + one.delay) if one.delay > 0 else None,
         expires,
@@ -305,13 +322,15 @@ class _Queue:
             raise InvalidArgument(f"role: got {role!r}, expected 'client' or 'worker'")
         if not default_key or default_key == EVERY_KEY:
             raise InvalidArgument(f"default_key: got {default_key!r}, expected a name")
-        self._path = os.fspath(path)
+        self._path = os.fsdecode(path)
+        if "\0" in self._path or not self._path:
+            raise InvalidArgument(f"path: got {self._path!r}, expected the name of a file")
         self._lease = _validate.number("lease", lease, 0.05, 24 * 3600.0, "seconds")
         self._wall = wall_clock if wall_clock is not None else time.time
         if play_expires_after is not None:
             _validate.seconds("play_expires_after", play_expires_after)
         self._settings: dict[str, Any] = {
-            "path": self._path,
+            "path": os.fsencode(self._path),
             "owner": owner if owner is not None else _core.make_owner(),
             "role": role,
             "full": synchronous == "full",
@@ -621,11 +640,11 @@ class CommandQueue(_Queue):
 
     async def cancel(self, id: int) -> bool:
         """Take a command back. False: it is no longer waiting."""
-        return cast(bool, await self._do(self._native.cancel(id, _millis(self.now()))))
+        return cast(bool, await self._do(self._native.cancel(_id(id), _millis(self.now()))))
 
     async def get(self, id: int) -> Command | None:
         """A command, in the line or in the history."""
-        row = await self._do(self._native.get(id))
+        row = await self._do(self._native.get(_id(id)))
         return None if row is None else command_from_row(row)
 
     async def wait_result(
@@ -690,7 +709,9 @@ class CommandQueue(_Queue):
     async def history(self, limit: int = 100, *, before: int | None = None) -> list[Command]:
         """What has ended, newest first; `before` an id, to page on."""
         _validate.whole("limit", limit, 1, _MAX_INTEGER)
-        return _commands(await self._do(self._native.history(limit, before)))
+        return _commands(
+            await self._do(self._native.history(limit, None if before is None else _id(before)))
+        )
 
     async def statistics(self) -> QueueStatistics:
         """A snapshot. Counts the whole history: not for every tick."""
@@ -880,11 +901,11 @@ class SyncCommandQueue(_Queue):
 
     def cancel(self, id: int) -> bool:
         """Take a command back. False: it is no longer waiting."""
-        return cast(bool, self._run(self._native.cancel(id, _millis(self.now()))))
+        return cast(bool, self._run(self._native.cancel(_id(id), _millis(self.now()))))
 
     def get(self, id: int) -> Command | None:
         """A command, in the line or in the history."""
-        row = self._run(self._native.get(id))
+        row = self._run(self._native.get(_id(id)))
         return None if row is None else command_from_row(row)
 
     def wait_result(self, id: int, timeout: float | None = None) -> Outcome:
@@ -911,7 +932,9 @@ class SyncCommandQueue(_Queue):
     def history(self, limit: int = 100, *, before: int | None = None) -> list[Command]:
         """What has ended, newest first."""
         _validate.whole("limit", limit, 1, _MAX_INTEGER)
-        return _commands(self._run(self._native.history(limit, before)))
+        return _commands(
+            self._run(self._native.history(limit, None if before is None else _id(before)))
+        )
 
     def statistics(self) -> QueueStatistics:
         """A snapshot."""

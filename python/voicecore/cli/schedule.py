@@ -17,6 +17,7 @@ import click
 from voicecore.cli import options as opt
 from voicecore.cli.exits import Exit, Failure, one_line
 from voicecore.cli.output import ResultFile, complain, print_json
+from voicecore.cli.tables import print_table
 from voicecore.errors import InvalidArgument, VoicecoreError
 from voicecore.schedule import (
     CronLine,
@@ -227,7 +228,7 @@ def list_(db: str, as_json: bool) -> int:
              soon if one.enabled else "disabled")
         )  # fmt: skip
     rows += [(str(one.id), one.name, f"damaged: {one.error}", "", "", "") for one in damaged]
-    _table(("ID", "Name", "When", "Zone", "Key", "Next"), rows, "No entries.")
+    print_table(("ID", "Name", "When", "Zone", "Key", "Next"), rows, "No entries.")
     return Exit.DONE
 
 
@@ -256,7 +257,7 @@ def next_(number: int | None, db: str, count: int, after: str | None, as_json: b
         print_json("schedule next", {"occurrences": records})
         return Exit.DONE
     rows = [(str(entry.id), entry.name, occurrence_words(entry, one)) for one, entry in found]
-    _table(("ID", "Name", "When"), rows, "Nothing comes.")
+    print_table(("ID", "Name", "When"), rows, "Nothing comes.")
     return Exit.DONE
 
 
@@ -309,7 +310,7 @@ def lint_(db: str, days: int, spacing: float, check: bool, after: str | None, as
         rows = [
             (one.severity, one.code, ", ".join(map(str, one.entries)), one.message) for one in found
         ]
-        _table(("Severity", "Code", "IDs", "What"), rows, "Nothing found.")
+        print_table(("Severity", "Code", "IDs", "What"), rows, "Nothing found.")
     return Exit.INTERNAL if check and found else Exit.DONE
 
 
@@ -537,26 +538,3 @@ def _utc(seconds: float) -> str:
 def _echo(text: str) -> None:
     for line in text.splitlines():
         click.echo(one_line(line))
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-    """A table for people; names come from strangers, so nothing in it is markup."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    if not rows:
-        click.echo(empty)
-        return
-    table = Table(*titles, box=box.SIMPLE, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(one_line(cell)) for cell in row))
-    # In a pipe lines are as long as they need to be.
-    width = None if sys.stdout.isatty() else 10_000
-    console = Console(file=sys.stdout, width=width, highlight=False)
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        if line.strip():
-            click.echo(line.rstrip())

@@ -85,8 +85,8 @@ class ShutdownSteps:
 
     async def _cancel_tick(self) -> None:
         runner = self._scheduler._runner
-        if runner is None or runner is asyncio.current_task():
-            return
+        if runner is None or runner.get_loop() is not asyncio.get_running_loop():
+            return  # its loop has ended, and the tick with it
         runner.cancel()
         await asyncio.wait([runner])
 
