@@ -1,0 +1,167 @@
+"""Settings, checks and native calls: what both clients are made of."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Literal, Protocol, cast
+
+from voicecore import _core, _validate
+from voicecore.errors import Closed, InvalidArgument
+from voicecore.queue.convert import fields_of, millis, result_text, seconds_or_none
+from voicecore.queue.model import (
+    DEFAULT_KEY,
+    EVERY_KEY,
+    Command,
+    NewCommand,
+    QueueStatistics,
+    Value,
+)
+
+# Seconds between two looks at a command or a session that is waited for.
+POLL_FIRST: Final = 0.005
+POLL_LONGEST: Final = 0.05
+
+
+class Executor(Protocol):
+    """Whatever runs SQL through `?` parameters: `sqlite3.Connection`, or a cursor."""
+
+    def execute(self, sql: str, parameters: Sequence[Value], /) -> Any: ...
+
+
+_INSERT: Final = (
+    "INSERT INTO bot_commands(command, entry_id, key, args, requested_by, created_at, dedup_key,"
+    " priority, not_before, expires_at, overtakes, max_attempts)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+class QueueBase:
+    """What the two clients share: settings, checks and the native handle."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        owner: str | None = None,
+        role: Literal["client", "worker"] = "client",
+        synchronous: Literal["full", "normal"] = "full",
+        busy_timeout: float = 5.0,
+        default_key: str = DEFAULT_KEY,
+        play_expires_after: float | None = 600.0,
+        lease: float = 30.0,
+        wall_clock: Callable[[], float] | None = None,
+        fault_hook: _core.FaultHook | None = None,
+    ) -> None:
+        if synchronous not in ("full", "normal"):
+            raise InvalidArgument(f"synchronous: got {synchronous!r}, expected 'full' or 'normal'")
+        if role not in ("client", "worker"):
+            raise InvalidArgument(f"role: got {role!r}, expected 'client' or 'worker'")
+        if not default_key or default_key == EVERY_KEY:
+            raise InvalidArgument(f"default_key: got {default_key!r}, expected a name")
+        self._path = os.fsdecode(path)
+        if "\0" in self._path or not self._path:
+            raise InvalidArgument(f"path: got {self._path!r}, expected the name of a file")
+        self._lease = _validate.number("lease", lease, 0.05, 24 * 3600.0, "seconds")
+        self._wall = wall_clock if wall_clock is not None else time.time
+        if play_expires_after is not None:
+            _validate.seconds("play_expires_after", play_expires_after)
+        self._settings: dict[str, Any] = {
+            "path": os.fsencode(self._path),
+            "owner": owner if owner is not None else _core.make_owner(),
+            "role": role,
+            "full": synchronous == "full",
+            "busy_timeout_ms": millis(_validate.number("busy_timeout", busy_timeout, 0.0, 600.0)),
+            "default_key": default_key,
+            "play_expires_after": (
+                None if play_expires_after is None else millis(play_expires_after)
+            ),
+            "hook": fault_hook,
+        }
+        self._native = _core.Queue(self._settings)
+        self._closed = False
+
+    @property
+    def path(self) -> str:
+        """The queue file."""
+        return self._path
+
+    @property
+    def owner(self) -> str:
+        """The name that this object's claims and leases carry."""
+        return cast(str, self._settings["owner"])
+
+    @property
+    def default_key(self) -> str:
+        """The key of commands that name none."""
+        return cast(str, self._settings["default_key"])
+
+    @property
+    def lease(self) -> float:
+        """Seconds that a claim is held for without a renewal."""
+        return self._lease
+
+    def now(self) -> float:
+        """The wall clock's time, seconds since 1970 UTC."""
+        return self._wall()
+
+    def enqueue_in(self, connection: Executor, command: str, *args: Any, **fields: Any) -> None:
+        """Send within the caller's own transaction, on a connection to the same file.
+
+        The command is there exactly if that transaction commits. Call `ring` after the commit, or
+        leave it: workers find it within 300 ms. Only for a process whose Python shares its copy
+        of SQLite with the core (see `voicecore doctor`), or that has not opened the file otherwise.
+
+        Args:
+            connection: anything with `execute(sql, parameters)`.
+            command: as for `enqueue`, with the same further arguments.
+
+        Raises:
+            InvalidArgument: a value out of its range.
+        """
+        now = self.now()
+        fields_ = fields_of(NewCommand(command, *args, **fields), now)
+        connection.execute(_INSERT, (*fields_[:5], millis(now), *fields_[5:]))
+
+    # -- native calls ------------------------------------------------------------------------------
+
+    def _enqueue(self, commands: Iterable[NewCommand]) -> _core.QueueCall:
+        now = self.now()
+        return self._native.enqueue([fields_of(one, now) for one in commands], millis(now))
+
+    def _claim(self, limit: int, lease: float | None, started_at: float | None) -> _core.QueueCall:
+        _validate.whole("limit", limit, 1, 100_000)
+        return self._native.claim(
+            millis(self.now()),
+            limit,
+            self._lease_millis(lease),
+            None if started_at is None else millis(started_at),
+        )
+
+    def _ack_many(self, done: Iterable[tuple[Command, object]]) -> _core.QueueCall:
+        finished = [(command.id, command.attempt, result_text(result)) for command, result in done]
+        return self._native.ack_many(finished, millis(self.now()))
+
+    def _lease_millis(self, lease: float | None) -> int:
+        if lease is None:
+            return millis(self._lease)
+        return millis(_validate.number("lease", lease, 0.05, 24 * 3600.0, "seconds"))
+
+    def _transact(self, steps: Sequence[tuple[str, Sequence[Value]]]) -> _core.QueueCall:
+        return self._native.transact([(sql, list(values)) for sql, values in steps])
+
+    def _statistics(self, found: dict[str, Any]) -> QueueStatistics:
+        return QueueStatistics(
+            ready=found["ready"],
+            delayed=found["delayed"],
+            claimed=found["claimed"],
+            sessions=found["sessions"],
+            oldest_ready=seconds_or_none(found["oldest_ready"]),
+            history=dict(found["history"]),
+            wal_bytes=found["wal_bytes"],
+        )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed(f"the queue {self._path} is closed")

@@ -1,0 +1,414 @@
+"""The queue for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+from voicecore import _bridge, _core, _validate
+from voicecore.errors import QueueTimeout
+from voicecore.queue.base import POLL_FIRST, POLL_LONGEST, QueueBase
+from voicecore.queue.convert import (
+    MAX_INTEGER,
+    command_from_row,
+    commands_from_rows,
+    id_of,
+    key_text,
+    millis,
+    new_command,
+    outcome_of,
+    result_text,
+    workers_from_rows,
+)
+from voicecore.queue.model import (
+    DEFAULT,
+    Command,
+    NewCommand,
+    Outcome,
+    QueueStatistics,
+    Row,
+    Value,
+    WorkerInfo,
+    _Default,
+)
+
+
+class CommandQueue(QueueBase):
+    """A queue file, for asyncio. An async context manager.
+
+    Every method runs on a native thread of the queue's own and may be awaited from any loop.
+    Cancelling an await does not undo what was sent; a cancelled `claim` gives its commands back.
+
+    Args:
+        path: the file; made when it is not there. Must be on a local file system.
+        owner: the name of its claims; by default one that tells whether the process still lives.
+        role: "worker" for whoever claims, so that it looks after the write-ahead log.
+        synchronous: "full" survives a power cut, "normal" only the process (the last commits may
+            be undone by a power cut).
+        busy_timeout: seconds to wait for another process's transaction.
+        default_key: the key of commands that name none.
+        play_expires_after: seconds after which a `play` that still waits does not start any more;
+            None as in the lesson, never.
+        lease: seconds that a claim is held for without a renewal.
+        wall_clock: seconds since 1970; tests give their own.
+        fault_hook: for tests, see `voicecore.testing`.
+    """
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def open(self) -> None:
+        """Open now rather than with the first call.
+
+        Raises:
+            DatabaseError: not a queue file, not writable, locked for too long.
+            OSError: no such folder, no permission.
+            UnsupportedMedia: a network file system, or a file of a newer voicecore.
+        """
+        await self._do(self._native.open())
+
+    async def aclose(self) -> None:
+        """Finish what was asked for, then close. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.get_running_loop().run_in_executor(None, self._native.close)
+
+    async def enqueue(
+        self,
+        command: str,
+        entry_id: int | None = None,
+        *,
+        key: str | int | None = None,
+        args: Mapping[str, Any] | None = None,
+        requested_by: str | None = None,
+        dedup_key: str | None = None,
+        delay: float = 0.0,
+        expires_after: float | _Default | None = DEFAULT,
+        priority: int = 0,
+        max_attempts: int = 1,
+        overtakes: bool = False,
+    ) -> int:
+        """Send a command; returns its id once it is committed.
+
+        Args:
+            command: the verb.
+            entry_id: of the schedule, for `play`.
+            key: the session it is for, a guild by default; None lets the worker find it.
+            args: what JSON can hold: `{"to": 12.5}` or `{"by": -5}` for seek and volume.
+            requested_by: who asked, for the history.
+            dedup_key: while a command with the same one waits or runs, its id comes back instead.
+            delay: seconds before it is due.
+            expires_after: seconds after which it is not started any more; None: never.
+            priority: larger first, among commands of different keys.
+            max_attempts: how often it is tried when its handler fails (lesson R52: once).
+            overtakes: a `stop` that does not wait for the command of its key that is under way.
+
+        Raises:
+            InvalidArgument: a value out of its range.
+            DatabaseError: nothing was sent.
+        """
+        one = NewCommand(
+            command,
+            entry_id,
+            key,
+            args,
+            requested_by,
+            dedup_key,
+            delay,
+            expires_after,
+            priority,
+            max_attempts,
+            overtakes,
+        )
+        return cast(int, (await self._do(self._enqueue((one,))))[0])
+
+    async def enqueue_many(
+        self, commands: Iterable[NewCommand | Mapping[str, Any] | Sequence[Any]]
+    ) -> list[int]:
+        """Send many in one transaction: all or none. Returns their ids in the same order."""
+        return cast(
+            list[int], await self._do(self._enqueue([new_command(one) for one in commands]))
+        )
+
+    async def ring(self) -> None:
+        """Wake the workers, after an insert that was not made by this object."""
+        await self._do(self._native.ring())
+
+    async def claim(
+        self, limit: int = 1, *, lease: float | None = None, started_at: float | None = None
+    ) -> list[Command]:
+        """Take commands that are due: at most one of each key, in the order of their ids.
+
+        Args:
+            limit: how many at most.
+            lease: seconds to hold them for, instead of the queue's.
+            started_at: pauses, resumes and stops sent before this are superseded.
+        """
+        return commands_from_rows(
+            await self._do(self._claim(limit, lease, started_at), unwanted=self._unclaim)
+        )
+
+    async def renew(self, command: Command, lease: float | None = None) -> None:
+        """Hold a claim for longer.
+
+        Raises:
+            StaleClaim: it is not the live one.
+        """
+        await self._do(
+            self._native.renew(
+                command.id, command.attempt, millis(self.now()), self._lease_millis(lease)
+            )
+        )
+
+    async def ack(self, command: Command, result: object = "done") -> None:
+        """It is done: the row moves to the history in the same transaction.
+
+        Raises:
+            StaleClaim: the claim is not the live one; nothing was changed.
+        """
+        await self._do(
+            self._native.ack(command.id, command.attempt, millis(self.now()), result_text(result))
+        )
+
+    async def ack_many(self, done: Iterable[tuple[Command, object]]) -> list[int]:
+        """Acknowledge several, each with its result, in one transaction.
+
+        Returns:
+            The ids of those whose claims are not the live ones any more; they were left alone.
+        """
+        return cast(list[int], await self._do(self._ack_many(done)))
+
+    async def nack(self, command: Command, error: str, *, retry_in: float | None = None) -> bool:
+        """It failed. True: it will be tried again, after `retry_in` seconds (default 1, doubling).
+
+        Raises:
+            StaleClaim: the claim is not the live one; nothing was changed.
+        """
+        wait = None if retry_in is None else millis(_validate.seconds("retry_in", retry_in))
+        return cast(
+            bool,
+            await self._do(
+                self._native.nack(command.id, command.attempt, millis(self.now()), str(error), wait)
+            ),
+        )
+
+    async def fail(self, command: Command, error: str) -> None:
+        """It failed for good, whatever tries are left.
+
+        Raises:
+            StaleClaim: the claim is not the live one; nothing was changed.
+        """
+        await self._do(
+            self._native.fail(command.id, command.attempt, millis(self.now()), str(error))
+        )
+
+    async def give_back(self, command: Command, *, delay: float = 0.0) -> None:
+        """Undo a claim: the next one may take it, `delay` seconds from now.
+
+        Raises:
+            StaleClaim: the claim is not the live one.
+        """
+        wait = millis(_validate.seconds("delay", delay))
+        await self._do(
+            self._native.give_back(command.id, command.attempt, millis(self.now()), wait)
+        )
+
+    async def cancel(self, id: int) -> bool:
+        """Take a command back. False: it is no longer waiting."""
+        return cast(bool, await self._do(self._native.cancel(id_of(id), millis(self.now()))))
+
+    async def get(self, id: int) -> Command | None:
+        """A command, in the line or in the history."""
+        row = await self._do(self._native.get(id_of(id)))
+        return None if row is None else command_from_row(row)
+
+    async def wait_result(
+        self,
+        id: int,
+        timeout: float | None = None,  # noqa: ASYNC109  # raises our own error
+    ) -> Outcome:
+        """Wait for a command's end. A `play` ends when its session has started.
+
+        Raises:
+            QueueTimeout: `timeout` seconds have passed.
+            InvalidArgument: there is no such command.
+        """
+        began = time.monotonic()
+        pause = POLL_FIRST
+        while (outcome := outcome_of(await self.get(id), id)) is None:
+            if timeout is not None and time.monotonic() - began >= timeout:
+                raise QueueTimeout(f"command {id} has not ended within {timeout:g} seconds")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, POLL_LONGEST)
+        return outcome
+
+    async def wait_session(
+        self,
+        key: str | int,
+        attempt: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # raises our own error
+    ) -> str | None:
+        """Wait for the end of a key's session; returns its outcome, None when there was none.
+
+        Args:
+            key: whose.
+            attempt: which; by default the one that runs now.
+            timeout: seconds.
+
+        Raises:
+            QueueTimeout: it still runs.
+        """
+        began = time.monotonic()
+        pause = POLL_FIRST
+        sql = "SELECT attempt, owner, outcome FROM bot_sessions WHERE key = ?"
+        while True:
+            rows = await self.execute(sql, (key_text(key),))
+            if not rows:
+                return None
+            live, owner, outcome = rows[0]
+            attempt = cast(int, live) if attempt is None else attempt
+            if cast(int, live) > attempt:
+                return "lost"
+            if owner is None:
+                return cast("str | None", outcome)
+            if timeout is not None and time.monotonic() - began >= timeout:
+                raise QueueTimeout(f"the session of {key} still runs after {timeout:g} seconds")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, POLL_LONGEST)
+
+    async def peek(self, limit: int = 100) -> list[Command]:
+        """What waits or runs, oldest first."""
+        _validate.whole("limit", limit, 1, MAX_INTEGER)
+        return commands_from_rows(await self._do(self._native.peek(limit)))
+
+    async def history(self, limit: int = 100, *, before: int | None = None) -> list[Command]:
+        """What has ended, newest first; `before` an id, to page on."""
+        _validate.whole("limit", limit, 1, MAX_INTEGER)
+        return commands_from_rows(
+            await self._do(self._native.history(limit, None if before is None else id_of(before)))
+        )
+
+    async def statistics(self) -> QueueStatistics:
+        """A snapshot. Counts the whole history: not for every tick."""
+        return self._statistics(await self._do(self._native.statistics(millis(self.now()))))
+
+    async def prune(self, older_than: float, limit: int = 1000) -> int:
+        """Delete finished commands that ended more than `older_than` seconds ago; how many went."""
+        _validate.seconds("older_than", older_than)
+        past = millis(self.now() - older_than)
+        return cast(int, await self._do(self._native.prune(past, limit)))
+
+    async def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        """Run one statement of the caller's own on the file; returns its rows."""
+        return cast(list[Row], (await self._do(self._transact([(sql, parameters)])))[0])
+
+    async def transaction(self, steps: Sequence[tuple[str, Sequence[Value]]]) -> list[list[Row]]:
+        """Run statements in one immediate transaction: all or none. Returns the rows of each."""
+        return cast(list[list[Row]], await self._do(self._transact(steps)))
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Who has announced itself in the file."""
+        return workers_from_rows(await self._do(self._native.workers()))
+
+    async def lease_session(
+        self,
+        key: str | int,
+        entry_id: int | None = None,
+        command_id: int | None = None,
+        *,
+        lease: float | None = None,
+    ) -> int:
+        """Take the durable lease of a key's session; returns the attempt that fences off others.
+
+        Raises:
+            StaleClaim: somebody else holds it (`reason` "taken").
+        """
+        call = self._native.lease_session(
+            cast(str, key_text(key)),
+            entry_id,
+            command_id,
+            millis(self.now()),
+            self._lease_millis(lease),
+        )
+        return cast(int, await self._do(call))
+
+    async def renew_session(
+        self, key: str | int, attempt: int, *, lease: float | None = None
+    ) -> None:
+        """Hold a session's lease for longer.
+
+        Raises:
+            StaleClaim: it is somebody else's by now, or over.
+        """
+        await self._do(
+            self._native.renew_session(
+                cast(str, key_text(key)), attempt, millis(self.now()), self._lease_millis(lease)
+            )
+        )
+
+    async def end_session(self, key: str | int, attempt: int, outcome: str = "done") -> None:
+        """Give a session's lease back.
+
+        Raises:
+            StaleClaim: it is somebody else's by now, or over.
+        """
+        await self._do(
+            self._native.end_session(cast(str, key_text(key)), attempt, millis(self.now()), outcome)
+        )
+
+    async def clear_dead(self) -> int:
+        """Free what processes of this machine held that no longer live; how much it was."""
+        return cast(int, await self._do(self._native.clear_dead(millis(self.now()))))
+
+    async def audit(self) -> None:
+        """Check that the file is still the one that was opened, with our locks on it.
+
+        Raises:
+            DatabaseError: it is not; every later call is refused as well.
+        """
+        await self._do(self._native.audit())
+
+    async def _do(
+        self, call: _core.QueueCall, unwanted: Callable[[Any], object] | None = None
+    ) -> Any:
+        self._check_open()
+        bridge = _bridge.current()
+        waiter: asyncio.Future[None] = bridge.loop.create_future()
+
+        def on_event(_kind: int, _value: int) -> None:
+            bridge.unsubscribe(subject)
+            if not waiter.done():
+                waiter.set_result(None)
+            elif unwanted is not None:
+                unwanted(call.result())
+
+        def sweep() -> None:
+            # Events were lost: whether this one was among them only the call itself can tell.
+            if call.done:
+                on_event(0, 0)
+
+        subject = self._native.submit(call, bridge.channel)
+        bridge.subscribe(subject, on_event, sweep)
+        await waiter
+        return call.result()
+
+    def _unclaim(self, rows: list[tuple[Any, ...]]) -> None:
+        """Whoever asked for these has gone: give them back, in the order of the queue's thread."""
+        bridge = _bridge.current()
+        for row in rows:
+            self._native.submit(
+                self._native.give_back(row[0], row[12], millis(self.now()), 0), bridge.channel
+            )

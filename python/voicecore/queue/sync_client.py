@@ -1,0 +1,170 @@
+"""The queue for whoever may block."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+from voicecore import _core, _validate
+from voicecore.errors import QueueTimeout
+from voicecore.queue.base import POLL_FIRST, POLL_LONGEST, QueueBase
+from voicecore.queue.convert import (
+    MAX_INTEGER,
+    command_from_row,
+    commands_from_rows,
+    id_of,
+    millis,
+    new_command,
+    outcome_of,
+    result_text,
+    workers_from_rows,
+)
+from voicecore.queue.model import (
+    Command,
+    NewCommand,
+    Outcome,
+    QueueStatistics,
+    Row,
+    Value,
+    WorkerInfo,
+)
+
+
+class SyncCommandQueue(QueueBase):
+    """A queue file, for scripts, web handlers and threads. A context manager; any thread may call.
+
+    The arguments and methods are those of `CommandQueue`; every call blocks, with the GIL released.
+    """
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Open now rather than with the first call."""
+        self._run(self._native.open())
+
+    def close(self) -> None:
+        """Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._native.close()
+
+    def enqueue(self, command: str, entry_id: int | None = None, **fields: Any) -> int:
+        """Send a command; returns its id once it is committed."""
+        return cast(int, self._run(self._enqueue((NewCommand(command, entry_id, **fields),)))[0])
+
+    def enqueue_many(
+        self, commands: Iterable[NewCommand | Mapping[str, Any] | Sequence[Any]]
+    ) -> list[int]:
+        """Send many in one transaction."""
+        return cast(list[int], self._run(self._enqueue([new_command(one) for one in commands])))
+
+    def ring(self) -> None:
+        """Wake the workers, after an insert that was not made by this object."""
+        self._run(self._native.ring())
+
+    def claim(
+        self, limit: int = 1, *, lease: float | None = None, started_at: float | None = None
+    ) -> list[Command]:
+        """Take commands that are due."""
+        return commands_from_rows(self._run(self._claim(limit, lease, started_at)))
+
+    def renew(self, command: Command, lease: float | None = None) -> None:
+        """Hold a claim for longer."""
+        now = millis(self.now())
+        self._run(self._native.renew(command.id, command.attempt, now, self._lease_millis(lease)))
+
+    def ack(self, command: Command, result: object = "done") -> None:
+        """It is done."""
+        now = millis(self.now())
+        self._run(self._native.ack(command.id, command.attempt, now, result_text(result)))
+
+    def ack_many(self, done: Iterable[tuple[Command, object]]) -> list[int]:
+        """Acknowledge several in one transaction; the ids of those that were not ours any more."""
+        return cast(list[int], self._run(self._ack_many(done)))
+
+    def nack(self, command: Command, error: str, *, retry_in: float | None = None) -> bool:
+        """It failed. True: it will be tried again."""
+        wait = None if retry_in is None else millis(_validate.seconds("retry_in", retry_in))
+        now = millis(self.now())
+        return cast(
+            bool,
+            self._run(self._native.nack(command.id, command.attempt, now, str(error), wait)),
+        )
+
+    def cancel(self, id: int) -> bool:
+        """Take a command back. False: it is no longer waiting."""
+        return cast(bool, self._run(self._native.cancel(id_of(id), millis(self.now()))))
+
+    def get(self, id: int) -> Command | None:
+        """A command, in the line or in the history."""
+        row = self._run(self._native.get(id_of(id)))
+        return None if row is None else command_from_row(row)
+
+    def wait_result(self, id: int, timeout: float | None = None) -> Outcome:
+        """Wait for a command's end.
+
+        Raises:
+            QueueTimeout: `timeout` seconds have passed.
+            InvalidArgument: there is no such command.
+        """
+        began = time.monotonic()
+        pause = POLL_FIRST
+        while (outcome := outcome_of(self.get(id), id)) is None:
+            if timeout is not None and time.monotonic() - began >= timeout:
+                raise QueueTimeout(f"command {id} has not ended within {timeout:g} seconds")
+            time.sleep(pause)
+            pause = min(pause * 1.5, POLL_LONGEST)
+        return outcome
+
+    def peek(self, limit: int = 100) -> list[Command]:
+        """What waits or runs, oldest first."""
+        _validate.whole("limit", limit, 1, MAX_INTEGER)
+        return commands_from_rows(self._run(self._native.peek(limit)))
+
+    def history(self, limit: int = 100, *, before: int | None = None) -> list[Command]:
+        """What has ended, newest first."""
+        _validate.whole("limit", limit, 1, MAX_INTEGER)
+        return commands_from_rows(
+            self._run(self._native.history(limit, None if before is None else id_of(before)))
+        )
+
+    def statistics(self) -> QueueStatistics:
+        """A snapshot."""
+        return self._statistics(self._run(self._native.statistics(millis(self.now()))))
+
+    def prune(self, older_than: float, limit: int = 1000) -> int:
+        """Delete finished commands that ended more than `older_than` seconds ago."""
+        _validate.seconds("older_than", older_than)
+        return cast(int, self._run(self._native.prune(millis(self.now() - older_than), limit)))
+
+    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        """Run one statement of the caller's own on the file."""
+        return cast(list[Row], self._run(self._transact([(sql, parameters)]))[0])
+
+    def transaction(self, steps: Sequence[tuple[str, Sequence[Value]]]) -> list[list[Row]]:
+        """Run statements in one immediate transaction."""
+        return cast(list[list[Row]], self._run(self._transact(steps)))
+
+    def workers(self) -> list[WorkerInfo]:
+        """Who has announced itself in the file."""
+        return workers_from_rows(self._run(self._native.workers()))
+
+    def audit(self) -> None:
+        """Check that the file is still the one that was opened, with our locks on it."""
+        self._run(self._native.audit())
+
+    def _run(self, call: _core.QueueCall) -> Any:
+        self._check_open()
+        return self._native.run(call)
