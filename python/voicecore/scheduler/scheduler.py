@@ -4,51 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
-from voicecore import _bridge, _core, _validate
-from voicecore._sqlite_versions import has_wal_race
+from voicecore import _core, _validate
 from voicecore.database import DatabaseError
-from voicecore.errors import Closed, InvalidArgument, StaleClaim, VoicecoreError, from_native
-from voicecore.queue import (
-    EVERY_KEY,
-    KNOWN_VERBS,
-    Command,
-    CommandQueue,
-    Outcome,
-    command_from_row,
-    key_text,
-)
+from voicecore.errors import Closed, InvalidArgument
+from voicecore.queue import Command, CommandQueue, Outcome, command_from_row, key_text
+from voicecore.scheduler.commands import CommandDrain, Handler, MissingEntry
+from voicecore.scheduler.due import DueStarts, checker_of
 from voicecore.scheduler.session import Session, StateRepository
 from voicecore.scheduler.shutdown import ShutdownSteps, install_signal_handlers
+from voicecore.scheduler.starts import SessionStarts
 from voicecore.scheduler.statistics import SchedulerStatistics
-from voicecore.sessions import Claim, SessionMutex, SessionTaken
+from voicecore.scheduler.supervisor import Supervisor
+from voicecore.scheduler.turns import Turns
+from voicecore.sessions import Claim, SessionMutex
 from voicecore.statistics import Lateness
 
 if TYPE_CHECKING:
     from voicecore.schedule import Due, ScheduleChecker
     from voicecore.testing import VirtualTime
 
-log = logging.getLogger("voicecore.scheduler")
-
-Handler = Callable[[Command], Awaitable[object]]
 Busy = Literal["drop", "replace", "queue"]
 
 _BATCH: Final = 32
-_QUEUED_PAUSE: Final = 1.0
-"""Seconds after which a `play` that waits for its key's session looks again."""
-_REPLACE_PATIENCE: Final = 5.0
-_ACK_PATIENCE: Final = 0.005
-"""Seconds for which an outcome may wait for those of the commands behind it."""
-
-
-class MissingEntry(VoicecoreError, ValueError):
-    """A `play` for an entry that does not exist (lesson D08)."""
 
 
 class Scheduler:
@@ -129,29 +111,21 @@ class Scheduler:
         self._busy: Busy = busy
         self._play_session = play_session
         self._load_entry = load_entry
-        self._schedule = self._own_schedule() if schedule is True else schedule or None
+        checker = checker_of(self.queue, time) if schedule is True else schedule or None
+        self._due = None if checker is None else DueStarts(self, checker)
         self._remind = remind
         self.on_fatal = on_fatal
         self.sessions = SessionMutex(self.queue, single=single)
         self.state_repo = StateRepository(self.queue)
-        self._handlers: dict[str, Handler] = {}
-        self._done: list[tuple[Command, object]] = []
-        self._done_since = 0.0
-        self._sessions: dict[str, Session] = {}
         self._pending_tasks: set[asyncio.Task[Any]] = set()
-        self._native: _core.Scheduler | None = None
         self._runner: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
-        self._started = asyncio.Event()
-        self._working = True
-        self._tick_due = False
-        self._admitting = True
-        self._healthy = True
-        self._fatal: BaseException | None = None
-        self._outcomes: Counter[str] = Counter()
-        self._warnings = 0
         self._shutdown: asyncio.Task[None] | None = None
+        self._admitting = True
         self._prune_at = 0.0
+        self._supervisor = Supervisor(self)
+        self._commands = CommandDrain(self)
+        self._starts = SessionStarts(self)
+        self._turns = Turns(self)
 
     # -- life --------------------------------------------------------------------------------------
 
@@ -166,14 +140,14 @@ class Scheduler:
             raise Closed("the scheduler was shut down; make a new one")
         if self._runner is None:
             self._runner = asyncio.get_running_loop().create_task(
-                self._run(), name="voicecore-scheduler"
+                self._turns.run(), name="voicecore-scheduler"
             )
-            self._runner.add_done_callback(self._on_runner_done)
+            self._supervisor.watch(self._runner)
         return self._runner
 
     async def wait_started(self) -> None:
         """Until `before_loop` is over and ticks have begun."""
-        await self._started.wait()
+        await self._turns.started.wait()
 
     async def wait(self) -> None:
         """Until the scheduler has ended; raises the bug that ended it (D02)."""
@@ -181,8 +155,8 @@ class Scheduler:
             raise Closed("the scheduler has not been started")
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([self._runner])
-        if self._fatal is not None:
-            raise self._fatal
+        if self._supervisor.fatal is not None:
+            raise self._supervisor.fatal
 
     def __await__(self) -> Generator[Any, None, None]:
         return self.wait().__await__()
@@ -190,7 +164,7 @@ class Scheduler:
     @property
     def healthy(self) -> bool:
         """False once a bug has ended the loop: for a health check."""
-        return self._healthy
+        return self._supervisor.healthy
 
     @property
     def running(self) -> bool:
@@ -246,7 +220,7 @@ class Scheduler:
 
     def session_of(self, key: str | int) -> Session | None:
         """The running session of a key."""
-        return self._sessions.get(cast(str, key_text(key)))
+        return self._starts.running.get(cast(str, key_text(key)))
 
     # -- what a user gives -------------------------------------------------------------------------
 
@@ -280,7 +254,7 @@ class Scheduler:
         """
 
         def register(function: Handler) -> Handler:
-            self._handlers[verb] = function
+            self._commands.handlers[verb] = function
             return function
 
         if not verb or not isinstance(verb, str):
@@ -305,373 +279,22 @@ class Scheduler:
 
     async def tick(self) -> None:
         """One turn: commands first, then the schedule (R10); a failure of one spares the other."""
-        await self._guarded("draining commands", self._drain_commands)
-        await self._guarded("checking the schedule", self._check_schedule)
-        await self._guarded("pruning the history", self._prune)
+        await self._supervisor.guarded("draining commands", self._drain_commands)
+        await self._supervisor.guarded("checking the schedule", self._check_schedule)
+        await self._supervisor.guarded("pruning the history", self._prune)
 
     async def _drain_commands(self) -> None:
         """Carry out what is due. None of it waits for a session's end (R53)."""
-        while self._admitting:
-            commands = await self._take_commands()
-            if not commands:
-                return
-            try:
-                for command in commands:
-                    await self._carry_out(command)
-                    if self._done and time.monotonic() - self._done_since > _ACK_PATIENCE:
-                        await self._acknowledge()
-            finally:
-                # Also when this is cancelled: what was carried out must not be carried out again.
-                if self._done:
-                    await asyncio.shield(self._acknowledge())
+        await self._commands.run()
 
     async def _check_schedule(self) -> None:
         """Start what the schedule says is due."""
-        if self._schedule is None or not self._admitting:
-            return
-        for due in await self._schedule.check():
-            if due.kind == "reminder":
-                if self._remind is not None:
-                    self._spawn(self._remind(due))
-                continue
-            try:
-                await self._start_due(due)
-            except self.recoverable() as problem:
-                self._warn("Starting %s failed: %s", due.entry.name, problem)
-                self._schedule.give_back(due)
-        if event := self._schedule.take_clock_event():
-            self._warn("The clock: %s", event)
-        if self._native is not None:
-            self._native.nudge()  # starts of the file's own schedule are commands by now
-
-    async def _start_due(self, due: Due) -> None:
-        if await self._maybe_start(due.entry):
-            return
-        policy = due.entry.policy.busy
-        if policy == "drop":
-            log.warning("%s is due, but its key already plays", due.entry.name)
-            await cast("ScheduleChecker", self._schedule).record(due.occurrence, "busy")
-        else:
-            # As a command, so that waiting for the key survives a restart.
-            await self.queue.enqueue("play", due.entry.id, args={"busy": policy})
-
-    def _own_schedule(self) -> ScheduleChecker:
-        from voicecore.schedule import ScheduleChecker, SqliteScheduleStore, boottime
-
-        store = SqliteScheduleStore(self.queue)
-        if self._time is not None:
-            return ScheduleChecker(store, self._time.time, self._time.monotonic, as_commands=True)
-        return ScheduleChecker(store, self.queue.now, boottime=boottime, as_commands=True)
+        if self._due is not None and self._admitting:
+            await self._due.check()
 
     async def _maybe_start(self, entry: Any, *, command: Command | None = None) -> bool:
-        """Start a session unless its key has one; False: busy (R21).
-
-        The key is claimed before anything is awaited; the durable lease follows before anything is
-        connected.
-        """
-        if not self._admitting:
-            return False
-        claim = self.sessions.claim_nowait(self._key_of(entry, command), entry.id)
-        if claim is None:
-            return False
-        try:
-            await claim.persist(None if command is None else command.id)
-        except SessionTaken:
-            return False
-        if not self._admitting:
-            await claim.release("cancelled")
-            return False
-        session = Session(claim, entry, command, self._native)
-        session.detach()  # nothing to steer yet, but its lease is renewed from now on
-        self._sessions[claim.key] = session
-        self._spawn(self._run_session(session))
-        return True
-
-    def _key_of(self, entry: Any, command: Command | None) -> str:
-        # A bare play got the default key where the file does not know its entry's.
-        default = self.queue.default_key
-        if command is not None and command.key not in (None, default):
-            return str(command.key)
-        key = key_text(getattr(entry, "key", None))
-        return key if key is not None else default
-
-    async def _run_session(self, session: Session) -> None:
-        outcome = "failed"
-        try:
-            await self.play_session(session)
-            outcome = "stopped" if session.stop_requested else "done"
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
-        except self.recoverable() as problem:
-            self._warn("Session of entry %s failed: %s", session.entry_id, problem)
-        finally:
-            # Silence before the key is free: two must not be heard.
-            if session.player is not None:
-                session.player.stop()
-            if self._sessions.get(session.key) is session:
-                del self._sessions[session.key]
-            if self._native is not None:
-                self._native.detach(session.key, session.attempt or 0)
-            session.claim.release_nowait(outcome)
-            self._wake.set()
-
-    # -- commands ----------------------------------------------------------------------------------
-
-    async def _take_commands(self) -> list[Command]:
-        if self._native is not None and not self._overridden():
-            return [command_from_row(row) for row in self._native.take()]
-        return await self.queue.claim(_BATCH, started_at=self._started_at)
-
-    async def _carry_out(self, command: Command) -> None:
-        try:
-            result = await self._execute(command)
-        except asyncio.CancelledError:
-            with contextlib.suppress(Exception):
-                await asyncio.shield(self._finish(command, lambda: self.queue.give_back(command)))
-            raise
-        except self.recoverable() as problem:
-            self._warn("Command %s failed: %s", command.command, problem)
-            await self._fail(command, problem)
-        except Exception as bug:
-            await self._fail(command, bug)
-            raise
-        else:
-            if result is not None:
-                self._outcomes[result if isinstance(result, str) else "done"] += 1
-                if not self._done:
-                    self._done_since = time.monotonic()
-                self._done.append((command, result))
-
-    async def _acknowledge(self) -> None:
-        """What a drain has carried out, in one transaction: a commit costs more than a handler."""
-        done, self._done = self._done, []
-        try:
-            for stale in await self.queue.ack_many(done):
-                self._warn("Command %s was not ours any more", stale)
-        finally:
-            if self._native is not None:
-                for command, _result in done:
-                    self._native.forget(command.id)
-
-    async def _execute(self, command: Command) -> object:
-        """The result; None when somebody else finishes the command later."""
-        if command.command in self._handlers:
-            return (await self._handlers[command.command](command)) or "done"
-        if command.command == "play":
-            return await self._play(command)
-        if command.command in KNOWN_VERBS:
-            return self._steer(command)
-        known = ", ".join((*KNOWN_VERBS, *self._handlers))
-        raise InvalidArgument(f"command: got {command.command!r}, expected one of {known}")
-
-    async def _play(self, command: Command) -> object:
-        if command.entry_id is None:
-            raise InvalidArgument("a play needs an entry_id; got none")
-        entry = await self.load_entry(command.entry_id)
-        if entry is None:
-            raise MissingEntry(f"there is no entry {command.entry_id}")
-        if await self._maybe_start(entry, command=command):
-            return "started"
-        policy = command.args.get("busy", self._busy)
-        if policy == "queue" and self._admitting:
-            await self._finish(command, lambda: self.queue.give_back(command, delay=_QUEUED_PAUSE))
-            return None
-        if policy == "replace" and self._admitting:
-            self._spawn(self._replace(command, entry))
-            return None
-        log.warning("Command play %s: busy", command.entry_id)
-        return "busy"
-
-    async def _replace(self, command: Command, entry: Any) -> None:
-        """Stop what plays, then start; beside the tick, which waits for nobody."""
-        key = self._key_of(entry, command)
-        deadline = time.monotonic() + _REPLACE_PATIENCE
-        started = False
-        while self._admitting and not started and time.monotonic() < deadline:
-            if (session := self._sessions.get(key)) is not None:
-                session.stop()
-            await asyncio.sleep(0.005)
-            started = await self._maybe_start(entry, command=command)
-        result = "started" if started else "busy"
-        self._outcomes[result] += 1
-        await self._finish(command, lambda: self.queue.ack(command, result))
-
-    def _steer(self, command: Command) -> str:
-        if command.key == EVERY_KEY:
-            chosen = list(self._sessions.values())
-        else:
-            one = self._sessions.get(command.key or "")
-            chosen = [one] if one is not None else []
-        results = [session.steer(command) for session in chosen]
-        if not results:
-            return "not playing"
-        return "done" if "done" in results else results[0]
-
-    async def _finish(self, command: Command, end: Callable[[], Awaitable[object]]) -> None:
-        """End a claim; a stale one belongs to somebody else by now, and is left alone."""
-        try:
-            await end()
-        except StaleClaim as stale:
-            self._warn("Command %s was not ours any more: %s", command.id, stale)
-        finally:
-            if self._native is not None:
-                self._native.forget(command.id)
-
-    async def _fail(self, command: Command, problem: BaseException) -> None:
-        self._outcomes["failed"] += 1
-        text = str(problem) or type(problem).__name__
-        await self._finish(command, lambda: self.queue.nack(command, text))
-
-    # -- errors ------------------------------------------------------------------------------------
-
-    async def _guarded(self, doing: str, step: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await step()
-        except self.recoverable() as problem:
-            self._warn("%s failed: %s", doing.capitalize(), problem)
-
-    def _warn(self, text: str, *args: object) -> None:
-        self._warnings += 1
-        # As text: a log record may be kept for long, and an exception keeps everything alive.
-        log.warning(text, *map(str, args))
-
-    def _on_runner_done(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            return
-        bug = task.exception()
-        if bug is not None:
-            self._die(bug)
-
-    def _die(self, bug: BaseException) -> None:
-        if self._fatal is not None:
-            return
-        self._fatal = bug
-        self._healthy = False
-        self._admitting = False
-        log.critical("The scheduler has ended because of a bug", exc_info=bug)
-        if self._native is not None:
-            # What it has claimed is given back by its lease; it must not claim any more.
-            asyncio.get_running_loop().run_in_executor(None, self._native.stop)
-        if self._runner is not None and not self._runner.done():
-            self._runner.cancel()
-        if self.on_fatal is not None:
-            self.on_fatal(bug)
-
-    # -- the loop ----------------------------------------------------------------------------------
-
-    async def _run(self) -> None:
-        await self._begin()
-        while True:
-            self._working = False
-            await self._wake.wait()
-            self._wake.clear()
-            self._working = True
-            if self._tick_due:
-                self._tick_due = False
-                await self.tick()
-            else:
-                await self._guarded("draining commands", self._drain_commands)
-
-    async def _begin(self) -> None:
-        while True:
-            try:
-                await self.before_loop()
-                self._started_at = self.queue.now()
-                await asyncio.get_running_loop().run_in_executor(
-                    None, self._make_native, _bridge.current()
-                )
-                break
-            except self.recoverable() as problem:
-                self._warn("Starting the scheduler failed: %s", problem)
-                await asyncio.sleep(self._period)
-        await self._guarded("looking at other processes", self._look_at_others)
-        native = cast(_core.Scheduler, self._native)
-        _bridge.current().subscribe(native.id, self._on_event, self._on_lost_events)
-        if self._time is not None:
-            self._time._attach(self)
-        native.start()
-        self._started.set()
-
-    async def _look_at_others(self) -> None:
-        """Warn of processes whose SQLite can damage the log of a file that is checkpointed here."""
-        for other in await self.queue.workers():
-            if other.owner == self.queue.owner or not _core.owner_may_live(other.owner):
-                continue
-            if has_wal_race(other.sqlite_version):
-                log.warning(
-                    "Process %d has the queue file open with SQLite %s, whose commits can meet a "
-                    "checkpoint of this process at a bad moment; 3.51.3 is the first without that",
-                    other.pid,
-                    other.sqlite_version,
-                )
-
-    _started_at: float | None = None
-
-    def _make_native(self, bridge: _bridge.LoopBridge) -> None:
-        self._native = _core.Scheduler(
-            {**self.queue._settings, "owner": self.queue.owner, "role": "worker"},
-            bridge.channel,
-            self._period,
-            self._poll,
-            round(self.queue.lease * 1000),
-            self._budget,
-            not self._overridden(),
-            self._doorbell,
-            None if self._started_at is None else round(self._started_at * 1000),
-            None if self._time is None else self._time._native,
-        )
-
-    def _overridden(self) -> bool:
-        """A subclass has its own way of draining: commands are claimed where it looks for them."""
-        mine = type(self)
-        return any(
-            getattr(mine, name) is not getattr(Scheduler, name)
-            for name in ("tick", "_drain_commands", "_take_commands")
-        )
-
-    def _on_event(self, kind: int, value: int) -> None:
-        if kind == _core.EventKind.TICKED:
-            self._tick_due = True
-            self._wake.set()
-        elif kind == _core.EventKind.COMMANDS:
-            self._wake.set()
-        elif kind == _core.EventKind.STEERED:
-            lost = self._native.lost_sessions() if self._native is not None else []
-            for key, session in self._sessions.items():
-                if key in lost:
-                    self._warn("Somebody else has the session of key %s: it ends here", key)
-                if key in lost or session.stop_requested:
-                    session.stop()
-        elif kind == _core.EventKind.TROUBLE and self._native is not None:
-            trouble = self._native.trouble()
-            if trouble is not None:
-                self._warn("The queue file: %s", from_native(*trouble))
-
-    def _on_lost_events(self) -> None:
-        self._tick_due = True
-        self._wake.set()
-
-    def _busy_now(self) -> bool:
-        return self.running and (self._working or self._wake.is_set())
-
-    def _spawn(self, work: Any) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._pending_tasks.add(task)  # asyncio holds tasks weakly (R22)
-        task.add_done_callback(self._on_task_done)
-        return task
-
-    def _on_task_done(self, task: asyncio.Task[Any]) -> None:
-        self._pending_tasks.discard(task)
-        if task.cancelled():
-            return
-        bug = task.exception()
-        if bug is None:
-            return
-        if isinstance(bug, self.recoverable()):
-            self._warn("A background task failed: %s", bug)
-        else:
-            self._die(bug)
+        """Start a session unless its key has one; False: busy (R21)."""
+        return await self._starts.maybe_start(entry, command)
 
     async def _prune(self) -> None:
         """In small batches, now and then (a large one would hold the file)."""
@@ -679,6 +302,37 @@ class Scheduler:
             return
         gone = await self.queue.prune(self._retention, 500)
         self._prune_at = time.monotonic() + (2.0 if gone == 500 else 300.0)
+
+    async def _take_commands(self) -> list[Command]:
+        if self._native is not None and not self._drains_itself():
+            return [command_from_row(row) for row in self._native.take()]
+        return await self.queue.claim(_BATCH, started_at=self._turns.started_at)
+
+    async def _carry_out(self, command: Command) -> None:
+        await self._commands.carry_out(command)
+
+    async def _finish(self, command: Command, end: Callable[[], Awaitable[object]]) -> None:
+        await self._commands.finish(command, end)
+
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
+        return self._supervisor.spawn(work)
+
+    def _drains_itself(self) -> bool:
+        """A subclass has its own way of draining: commands are claimed where it looks for them."""
+        mine = type(self)
+        return any(
+            getattr(mine, name) is not getattr(Scheduler, name)
+            for name in ("tick", "_drain_commands", "_take_commands")
+        )
+
+    # -- seen from outside -------------------------------------------------------------------------
+
+    @property
+    def _native(self) -> _core.Scheduler | None:
+        return self._turns.native
+
+    def _busy_now(self) -> bool:
+        return self.running and self._turns.under_way
 
     async def outcome(self, command_id: int, timeout: float | None = None) -> Outcome:  # noqa: ASYNC109
         """Wait for a command's outcome; as `CommandQueue.wait_result`."""
@@ -700,7 +354,7 @@ class Scheduler:
             raise Closed("the scheduler has not been started")
         report = self._native.report()
         return SchedulerStatistics(
-            healthy=self._healthy,
+            healthy=self.healthy,
             ticks=report["ticks"],
             missed=report["missed"],
             claimed=report["claimed"],
@@ -708,9 +362,9 @@ class Scheduler:
             troubles=report["troubles"],
             lost_leases=report["lost_leases"],
             wakes=report["wakes"],
-            outcomes=dict(self._outcomes),
-            warnings=self._warnings,
-            sessions=len(self._sessions),
+            outcomes=dict(self._commands.outcomes),
+            warnings=self._supervisor.warnings,
+            sessions=len(self._starts.running),
             lateness_ms=Lateness(**report["lateness_ms"]),
         )
 

@@ -69,7 +69,7 @@ class ShutdownSteps:
                 await scheduler.queue.give_back(command_from_row(row))
 
     async def _stop_audio(self) -> None:
-        for session in list(self._scheduler._sessions.values()):
+        for session in list(self._scheduler._starts.running.values()):
             session.stop()
 
     async def _wait_for_tasks(self) -> None:

@@ -1,0 +1,61 @@
+"""The schedule's part of a tick: what is due starts, and reminders go out."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voicecore.queue import CommandQueue
+    from voicecore.schedule import Due, ScheduleChecker
+    from voicecore.scheduler.scheduler import Scheduler
+    from voicecore.testing import VirtualTime
+
+log = logging.getLogger("voicecore.scheduler")
+
+
+class DueStarts:
+    """Asks a schedule what is due, and hands it to the scheduler."""
+
+    def __init__(self, scheduler: Scheduler, checker: ScheduleChecker) -> None:
+        self._scheduler = scheduler
+        self._checker = checker
+
+    async def check(self) -> None:
+        """Start what is due now, and remind of what will be."""
+        scheduler = self._scheduler
+        for due in await self._checker.check():
+            if due.kind == "reminder":
+                if scheduler._remind is not None:
+                    scheduler._supervisor.spawn(scheduler._remind(due))
+                continue
+            try:
+                await self._start(due)
+            except scheduler.recoverable() as problem:
+                scheduler._supervisor.warn("Starting %s failed: %s", due.entry.name, problem)
+                self._checker.give_back(due)
+        if event := self._checker.take_clock_event():
+            scheduler._supervisor.warn("The clock: %s", event)
+        if scheduler._native is not None:
+            scheduler._native.nudge()  # starts of the file's own schedule are commands by now
+
+    async def _start(self, due: Due) -> None:
+        if await self._scheduler._maybe_start(due.entry):
+            return
+        policy = due.entry.policy.busy
+        if policy == "drop":
+            log.warning("%s is due, but its key already plays", due.entry.name)
+            await self._checker.record(due.occurrence, "busy")
+        else:
+            # As a command, so that waiting for the key survives a restart.
+            await self._scheduler.queue.enqueue("play", due.entry.id, args={"busy": policy})
+
+
+def checker_of(queue: CommandQueue, time: VirtualTime | None) -> ScheduleChecker:
+    """The checker of the schedule that a queue's own file holds."""
+    from voicecore.schedule import ScheduleChecker, SqliteScheduleStore, boottime
+
+    store = SqliteScheduleStore(queue)
+    if time is not None:
+        return ScheduleChecker(store, time.time, time.monotonic, as_commands=True)
+    return ScheduleChecker(store, queue.now, boottime=boottime, as_commands=True)

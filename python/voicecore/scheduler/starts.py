@@ -1,0 +1,81 @@
+"""The start of a session, whoever asks for it, and its run to the end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from voicecore.queue import Command, key_text
+from voicecore.scheduler.session import Session
+from voicecore.sessions import SessionTaken
+
+if TYPE_CHECKING:
+    from voicecore.scheduler.scheduler import Scheduler
+
+
+class SessionStarts:
+    """Starts at most one session for each key, and frees the key when it has ended.
+
+    Attributes:
+        running: the sessions that have started and not ended, by key.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self.running: dict[str, Session] = {}
+
+    async def maybe_start(self, entry: Any, command: Command | None) -> bool:
+        """Start a session unless its key has one; False: busy (R21).
+
+        The key is claimed before anything is awaited; the durable lease follows before anything is
+        connected.
+        """
+        scheduler = self._scheduler
+        if not scheduler._admitting:
+            return False
+        claim = scheduler.sessions.claim_nowait(self.key_of(entry, command), entry.id)
+        if claim is None:
+            return False
+        try:
+            await claim.persist(None if command is None else command.id)
+        except SessionTaken:
+            return False
+        if not scheduler._admitting:
+            await claim.release("cancelled")
+            return False
+        session = Session(claim, entry, command, scheduler._native)
+        session.detach()  # nothing to steer yet, but its lease is renewed from now on
+        self.running[claim.key] = session
+        scheduler._supervisor.spawn(self._run(session))
+        return True
+
+    def key_of(self, entry: Any, command: Command | None) -> str:
+        """The key that an entry plays under."""
+        # A bare play got the default key where the file does not know its entry's.
+        default = self._scheduler.queue.default_key
+        if command is not None and command.key not in (None, default):
+            return str(command.key)
+        key = key_text(getattr(entry, "key", None))
+        return key if key is not None else default
+
+    async def _run(self, session: Session) -> None:
+        scheduler = self._scheduler
+        outcome = "failed"
+        try:
+            await scheduler.play_session(session)
+            outcome = "stopped" if session.stop_requested else "done"
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except scheduler.recoverable() as problem:
+            scheduler._supervisor.warn("Session of entry %s failed: %s", session.entry_id, problem)
+        finally:
+            # Silence before the key is free: two must not be heard.
+            if session.player is not None:
+                session.player.stop()
+            if self.running.get(session.key) is session:
+                del self.running[session.key]
+            if scheduler._native is not None:
+                scheduler._native.detach(session.key, session.attempt or 0)
+            session.claim.release_nowait(outcome)
+            scheduler._turns.wake()

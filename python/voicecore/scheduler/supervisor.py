@@ -1,0 +1,89 @@
+"""What runs beside the tick, and what becomes of failures."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voicecore.scheduler.scheduler import Scheduler
+
+log = logging.getLogger("voicecore.scheduler")
+
+
+class Supervisor:
+    """Starts background tasks and judges failures (lesson R13, R22, D02).
+
+    What `Scheduler.recoverable` names is logged and survived. Everything else is a bug: it ends
+    the scheduler, and is loud.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self.fatal: BaseException | None = None
+        self.warnings = 0
+
+    @property
+    def healthy(self) -> bool:
+        """No bug has ended the scheduler."""
+        return self.fatal is None
+
+    async def guarded(self, doing: str, step: Callable[[], Awaitable[None]]) -> None:
+        """Run a step of the tick; its recoverable failures end here."""
+        try:
+            await step()
+        except self._scheduler.recoverable() as problem:
+            self.warn("%s failed: %s", doing.capitalize(), problem)
+
+    def warn(self, text: str, *args: object) -> None:
+        """Log what was survived, and count it."""
+        self.warnings += 1
+        # As text: a log record may be kept for long, and an exception keeps everything alive.
+        log.warning(text, *map(str, args))
+
+    def spawn(self, work: Any) -> asyncio.Task[Any]:
+        """Run a coroutine beside the tick."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._scheduler._pending_tasks.add(task)  # asyncio holds tasks weakly (R22)
+        task.add_done_callback(self._on_task_done)
+        return task
+
+    def watch(self, runner: asyncio.Task[None]) -> None:
+        """A bug that ends the scheduler's own loop is loud as well."""
+        runner.add_done_callback(self._on_runner_done)
+
+    def _on_task_done(self, task: asyncio.Task[Any]) -> None:
+        self._scheduler._pending_tasks.discard(task)
+        if task.cancelled():
+            return
+        bug = task.exception()
+        if bug is None:
+            return
+        if isinstance(bug, self._scheduler.recoverable()):
+            self.warn("A background task failed: %s", bug)
+        else:
+            self._die(bug)
+
+    def _on_runner_done(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        bug = task.exception()
+        if bug is not None:
+            self._die(bug)
+
+    def _die(self, bug: BaseException) -> None:
+        if self.fatal is not None:
+            return
+        self.fatal = bug
+        scheduler = self._scheduler
+        scheduler._admitting = False
+        log.critical("The scheduler has ended because of a bug", exc_info=bug)
+        if scheduler._native is not None:
+            # What it has claimed is given back by its lease; it must not claim any more.
+            asyncio.get_running_loop().run_in_executor(None, scheduler._native.stop)
+        if scheduler._runner is not None and not scheduler._runner.done():
+            scheduler._runner.cancel()
+        if scheduler.on_fatal is not None:
+            scheduler.on_fatal(bug)

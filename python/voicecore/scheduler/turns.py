@@ -1,0 +1,137 @@
+"""The scheduler's loop: the native thread wakes it, and it takes one turn after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from voicecore import _bridge, _core
+from voicecore._sqlite_versions import has_wal_race
+from voicecore.errors import from_native
+
+if TYPE_CHECKING:
+    from voicecore.scheduler.scheduler import Scheduler
+
+log = logging.getLogger("voicecore.scheduler")
+
+
+class Turns:
+    """Makes the native scheduler, listens to it, and calls `tick` and `_drain_commands`.
+
+    Attributes:
+        native: the native half; None until `before_loop` is over.
+        started: set when ticks have begun.
+        started_at: when they did, by the queue's clock.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._wake = asyncio.Event()
+        self._tick_due = False
+        self._working = True
+        self.native: _core.Scheduler | None = None
+        self.started = asyncio.Event()
+        self.started_at: float | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """A turn is being taken, or is to be."""
+        return self._working or self._wake.is_set()
+
+    def wake(self) -> None:
+        """Look for commands soon."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until it is cancelled, or a bug ends it."""
+        scheduler = self._scheduler
+        await self._begin()
+        while True:
+            self._working = False
+            await self._wake.wait()
+            self._wake.clear()
+            self._working = True
+            if self._tick_due:
+                self._tick_due = False
+                await scheduler.tick()
+            else:
+                await scheduler._supervisor.guarded("draining commands", scheduler._drain_commands)
+
+    async def _begin(self) -> None:
+        scheduler = self._scheduler
+        while True:
+            try:
+                await scheduler.before_loop()
+                self.started_at = scheduler.queue.now()
+                self.native = await asyncio.get_running_loop().run_in_executor(
+                    None, self._make_native, _bridge.current()
+                )
+                break
+            except scheduler.recoverable() as problem:
+                scheduler._supervisor.warn("Starting the scheduler failed: %s", problem)
+                await asyncio.sleep(scheduler._period)
+        await scheduler._supervisor.guarded("looking at other processes", self._look_at_others)
+        _bridge.current().subscribe(self.native.id, self._on_event, self._on_lost_events)
+        if scheduler._time is not None:
+            scheduler._time._attach(scheduler)
+        self.native.start()
+        self.started.set()
+
+    def _make_native(self, bridge: _bridge.LoopBridge) -> _core.Scheduler:
+        scheduler = self._scheduler
+        queue = scheduler.queue
+        return _core.Scheduler(
+            {**queue._settings, "owner": queue.owner, "role": "worker"},
+            bridge.channel,
+            scheduler._period,
+            scheduler._poll,
+            round(queue.lease * 1000),
+            scheduler._budget,
+            not scheduler._drains_itself(),
+            scheduler._doorbell,
+            None if self.started_at is None else round(self.started_at * 1000),
+            None if scheduler._time is None else scheduler._time._native,
+        )
+
+    async def _look_at_others(self) -> None:
+        """Warn of processes whose SQLite can damage the log of a file that is checkpointed here."""
+        queue = self._scheduler.queue
+        for other in await queue.workers():
+            if other.owner == queue.owner or not _core.owner_may_live(other.owner):
+                continue
+            if has_wal_race(other.sqlite_version):
+                log.warning(
+                    "Process %d has the queue file open with SQLite %s, whose commits can meet a "
+                    "checkpoint of this process at a bad moment; 3.51.3 is the first without that",
+                    other.pid,
+                    other.sqlite_version,
+                )
+
+    def _on_event(self, kind: int, value: int) -> None:
+        if kind == _core.EventKind.TICKED:
+            self._tick_due = True
+            self._wake.set()
+        elif kind == _core.EventKind.COMMANDS:
+            self._wake.set()
+        elif kind == _core.EventKind.STEERED:
+            self._on_steered()
+        elif kind == _core.EventKind.TROUBLE and self.native is not None:
+            trouble = self.native.trouble()
+            if trouble is not None:
+                self._scheduler._supervisor.warn("The queue file: %s", from_native(*trouble))
+
+    def _on_steered(self) -> None:
+        scheduler = self._scheduler
+        lost = self.native.lost_sessions() if self.native is not None else []
+        for key, session in scheduler._starts.running.items():
+            if key in lost:
+                scheduler._supervisor.warn(
+                    "Somebody else has the session of key %s: it ends here", key
+                )
+            if key in lost or session.stop_requested:
+                session.stop()
+
+    def _on_lost_events(self) -> None:
+        self._tick_due = True
+        self._wake.set()
