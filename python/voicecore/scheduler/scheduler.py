@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 from voicecore import _core, _validate
 from voicecore.database import DatabaseError
 from voicecore.errors import Closed, InvalidArgument
-from voicecore.queue import Command, CommandQueue, Outcome, command_from_row, key_text
+from voicecore.queue import Command, CommandQueue, command_from_row, key_text
 from voicecore.scheduler.commands import CommandDrain, Handler, MissingEntry
 from voicecore.scheduler.due import DueStarts, checker_of
 from voicecore.scheduler.session import Session, StateRepository
@@ -333,10 +333,6 @@ class Scheduler:
 
     def _busy_now(self) -> bool:
         return self.running and self._turns.under_way
-
-    async def outcome(self, command_id: int, timeout: float | None = None) -> Outcome:  # noqa: ASYNC109
-        """Wait for a command's outcome; as `CommandQueue.wait_result`."""
-        return await self.queue.wait_result(command_id, timeout)
 
     def change_interval(self, *, seconds: float) -> None:
         """Another period, from the last tick on (as `discord.ext.tasks` has it)."""
