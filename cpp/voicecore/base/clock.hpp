@@ -22,6 +22,8 @@ class VOICECORE_EXPORT WakeSignal {
     // when a signal came since the last return. False means that the deadline passed.
     bool wait_until(TimePoint deadline) noexcept;
     void wait() noexcept;
+    // Without sleeping: true when a signal came since the last return.
+    bool poll() noexcept { return pending_.load(std::memory_order_relaxed) != 0 && consume(); }
 
   private:
     bool consume() noexcept;

@@ -1,11 +1,46 @@
 #include "voicecore/command/store_worker.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "voicecore/base/thread.hpp"
+#include "voicecore/base/units.hpp"
 #include "voicecore/command/doorbell.hpp"
 
 namespace voicecore::command {
+namespace {
+
+// Whether to look for the next call for a moment before going to sleep. Whoever awaits one call
+// after another sends the next one soon, and being woken for it can take longer than the call. A
+// thread that looks in vain has taken the processor from whoever was to send it: it stops looking
+// until it has slept through a number of calls that would have come in time.
+class Patience {
+  public:
+    void finished() noexcept { finished_ = clock_.now(); }
+    void slept() noexcept {
+        const bool soon = clock_.now() - finished_ < 2 * kLongest;
+        credit_ = soon ? std::min(credit_ + 1, kEnough) : 0;
+    }
+    // True when there is more.
+    [[nodiscard]] bool look(WakeSignal& more) noexcept {
+        if (credit_ < kEnough) return false;
+        do {
+            if (more.poll()) return true;
+        } while (clock_.now() - finished_ < kLongest);
+        credit_ = kInVain;
+        return false;
+    }
+
+  private:
+    static constexpr Nanoseconds kLongest = std::chrono::microseconds{150};
+    static constexpr int kEnough = 4;
+    static constexpr int kInVain = -16;
+    const SteadyClock clock_;
+    TimePoint finished_{};
+    int credit_ = 0;
+};
+
+}  // namespace
 
 void StoreWorker::run(StoreCall& call) noexcept {
     std::vector<std::string> bells;
@@ -31,14 +66,19 @@ void StoreWorker::run(StoreCall& call) noexcept {
 }
 
 void StoreWorker::submit(std::shared_ptr<StoreCall> call, std::function<void()> done) {
+    bool taken = false;
     {
         const std::lock_guard lock{jobs_mutex_};
         if (!closing_) {
             if (!thread_.joinable()) thread_ = std::thread{[this] { work(); }};
             jobs_.push_back({std::move(call), std::move(done)});
-            more_.notify_one();
-            return;
+            taken = true;
         }
+    }
+    if (taken) {
+        // Behind the lock: a thread that is woken while we hold it only goes to sleep once more.
+        more_.signal();
+        return;
     }
     call->fail(Error{Errc::closed, 0, "the queue " + options_.path + " is closed"});
     done();
@@ -46,16 +86,29 @@ void StoreWorker::submit(std::shared_ptr<StoreCall> call, std::function<void()> 
 
 void StoreWorker::work() noexcept {
     enter_native_thread("vc-queue");
-    std::unique_lock lock{jobs_mutex_};
+    std::vector<Job> taken;
+    Patience patience;
     while (true) {
-        more_.wait(lock, [this] { return closing_ || !jobs_.empty(); });
-        if (jobs_.empty()) return;
-        const Job job = std::exchange(jobs_.front(), {});
-        jobs_.pop_front();
-        lock.unlock();
-        run(*job.call);
-        job.done();
-        lock.lock();
+        bool closing = false;
+        {
+            const std::lock_guard lock{jobs_mutex_};
+            taken.swap(jobs_);
+            closing = closing_;
+        }
+        if (taken.empty()) {
+            if (closing) return;
+            if (patience.look(more_)) continue;
+            more_.wait();
+            patience.slept();
+            continue;
+        }
+        for (Job& job : taken) {
+            run(*job.call);
+            job.done();
+            job = {};
+        }
+        taken.clear();
+        patience.finished();
     }
 }
 
@@ -65,8 +118,8 @@ void StoreWorker::close() noexcept {
         const std::lock_guard lock{jobs_mutex_};
         closing_ = true;
         thread.swap(thread_);
-        more_.notify_all();
     }
+    more_.signal();
     if (thread.joinable()) thread.join();
     const std::lock_guard lock{store_mutex_};
     shut_ = true;

@@ -1,14 +1,14 @@
 // StoreWorker: a store, and a thread on which those may use it who must not wait.
 #pragma once
 
-#include <condition_variable>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <vector>
 
+#include "voicecore/base/clock.hpp"
 #include "voicecore/command/store.hpp"
 
 namespace voicecore::command {
@@ -55,8 +55,8 @@ class StoreWorker {
     bool shut_ = false;
 
     std::mutex jobs_mutex_;
-    std::condition_variable more_;
-    std::deque<Job> jobs_;
+    std::vector<Job> jobs_;
+    WakeSignal more_;
     bool closing_ = false;
     std::thread thread_;
 };
