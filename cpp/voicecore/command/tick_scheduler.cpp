@@ -277,62 +277,94 @@ bool TickScheduler::file_changed() noexcept {
 
 void TickScheduler::look(Rung rung) noexcept {
     more_ = false;
-    bool handed_some = false;
-    bool found_some = false;
-    for (int batch = 0; batch < kBatchesATurn; ++batch) {
+    if (options_.claims) {
+        for (int batch = 0; batch < kBatchesATurn; ++batch) {
+            if (!claim_batch(rung, batch)) break;
+        }
+    } else {
         auto something = store_->anything();
         if (!something) return report_trouble(something.error());
-        if (!something.value()) break;
-        if (!options_.claims) {
-            found_some = handed_some = true;
-            break;
+        if (something.value()) {
+            count_wake(rung);
+            listener_.on_commands(rung);
         }
-        std::size_t room = 0;
-        {
-            const std::lock_guard lock{mutex_};
-            const auto budget = static_cast<std::size_t>(options_.budget);
-            room = open_.size() < budget ? budget - open_.size() : 0;
+    }
+    auto due = store_->next_due(wall_());
+    if (!due) return;
+    const std::lock_guard lock{mutex_};
+    next_due_ = due.value();
+}
+
+void TickScheduler::count_wake(Rung rung) noexcept {
+    const std::lock_guard lock{mutex_};
+    ++report_.wakes[static_cast<std::size_t>(rung)];
+}
+
+// True when there may be more to claim.
+bool TickScheduler::claim_batch(Rung rung, int batch) noexcept {
+    more_ = false;
+    // Whoever rings has sent something: that turn's first look is the claim itself.
+    if (rung != Rung::doorbell || batch > 0) {
+        auto something = store_->anything();
+        if (!something) {
+            report_trouble(something.error());
+            return false;
         }
-        if (room == 0) break;  // forget() nudges
-        const int limit = static_cast<int>(std::min<std::size_t>(room, kBatch));
-        auto found = store_->claim({.now = wall_(),
-                                    .limit = limit,
-                                    .lease = options_.lease,
-                                    .started_at = options_.started_at});
-        if (!found) return report_trouble(found.error());
-        if (found->claimed.empty()) break;
-        found_some = true;
-        std::vector<Finished> done;
-        for (Command& command : found->claimed) {
-            if (const auto result = steer(command)) {
-                done.push_back({command.id, command.attempt, *result});
-                continue;
-            }
-            handed_some = true;
-            const std::lock_guard lock{mutex_};
+        if (!something.value()) return false;
+    }
+    std::size_t room = 0;
+    {
+        const std::lock_guard lock{mutex_};
+        const auto budget = static_cast<std::size_t>(options_.budget);
+        room = open_.size() < budget ? budget - open_.size() : 0;
+    }
+    if (room == 0) return false;  // forget() nudges
+    const int limit = static_cast<int>(std::min<std::size_t>(room, kBatch));
+    auto found = store_->claim({.now = wall_(),
+                                .limit = limit,
+                                .lease = options_.lease,
+                                .started_at = options_.started_at});
+    if (!found) {
+        report_trouble(found.error());
+        return false;
+    }
+    if (found->claimed.empty()) return false;
+    if (batch == 0) count_wake(rung);
+    const std::size_t claimed = found->claimed.size();
+    const std::vector<Finished> done = hand_over(std::move(found->claimed), rung);
+    if (!done.empty()) {
+        if (auto ok = store_->ack_many(done, wall_()); !ok) report_trouble(ok.error());
+        listener_.on_steered();
+    }
+    // A key's next command could not be claimed beside its last one: look again when one went.
+    more_ = !done.empty() || claimed == static_cast<std::size_t>(limit);
+    return more_;
+}
+
+// Steers what can be steered here, which is over then, and hands the rest to the owner.
+std::vector<Finished> TickScheduler::hand_over(std::vector<Command> claimed, Rung rung) {
+    std::vector<Finished> done;
+    std::vector<Command> others;
+    for (Command& command : claimed) {
+        if (const auto result = steer(command)) {
+            done.push_back({command.id, command.attempt, *result});
+        } else {
+            others.push_back(std::move(command));
+        }
+    }
+    const bool handed_some = !others.empty();
+    {
+        const std::lock_guard lock{mutex_};
+        report_.claimed += claimed.size();
+        report_.steered += done.size();
+        for (Command& command : others) {
             open_.emplace(command.id, command.attempt);
             handed_.push_back(std::move(command));
         }
-        {
-            const std::lock_guard lock{mutex_};
-            report_.claimed += found->claimed.size();
-            report_.steered += done.size();
-        }
-        if (!done.empty()) {
-            if (auto ok = store_->ack_many(done, wall_()); !ok) report_trouble(ok.error());
-            listener_.on_steered();
-        }
-        // A key's next command could not be claimed beside its last one: look again when one went.
-        more_ = !done.empty() || found->claimed.size() == static_cast<std::size_t>(limit);
-        if (!more_) break;
     }
-    auto due = store_->next_due(wall_());
-    {
-        const std::lock_guard lock{mutex_};
-        if (found_some) ++report_.wakes[static_cast<std::size_t>(rung)];
-        if (due) next_due_ = due.value();
-    }
+    // At once: what is left to do here does not concern whoever waits for them.
     if (handed_some) listener_.on_commands(rung);
+    return done;
 }
 
 // The command's result when running sessions could be told right here; nothing when its owner has

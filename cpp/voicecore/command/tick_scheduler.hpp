@@ -118,6 +118,9 @@ class TickScheduler {
     void tick(TimePoint now) noexcept;
     [[nodiscard]] bool file_changed() noexcept;
     void look(Rung rung) noexcept;
+    void count_wake(Rung rung) noexcept;
+    [[nodiscard]] bool claim_batch(Rung rung, int batch) noexcept;
+    [[nodiscard]] std::vector<Finished> hand_over(std::vector<Command> claimed, Rung rung);
     [[nodiscard]] std::optional<std::string> steer(const Command& command) noexcept;
     void renew_leases(Millis now) noexcept;
     void report_trouble(Error error) noexcept;
