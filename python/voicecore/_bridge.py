@@ -126,13 +126,13 @@ def current() -> LoopBridge:
         RuntimeError: no loop is running in this thread.
     """
     loop = asyncio.get_running_loop()
-    with _lock:
-        closed = [bridge for bridge in _bridges.values() if bridge.loop.is_closed()]
-        bridge = _bridges.get(id(loop))
-    for stale in closed:
-        stale.close()
+    bridge = _bridges.get(id(loop))
     if bridge is not None and bridge.loop is loop and bridge.generation == _core._fork_generation():
         return bridge
+    with _lock:
+        closed = [bridge for bridge in _bridges.values() if bridge.loop.is_closed()]
+    for stale in closed:
+        stale.close()
     bridge = LoopBridge(loop)
     with _lock:
         _bridges[id(loop)] = bridge

@@ -13,16 +13,16 @@ def number(name: str, value: float, low: float, high: float, unit: str = "") -> 
     """A finite number within [low, high], or `InvalidArgument` that says so."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidArgument(f"{name}: got {value!r}, expected a number")
-    suffix = f" {unit}" if unit else ""
     if not math.isfinite(value) or not low <= value <= high:
+        suffix = f" {unit}" if unit else ""
         raise InvalidArgument(f"{name}: got {value!r}, expected {low:g} to {high:g}{suffix}")
     return float(value)
 
 
 def whole(name: str, value: int, low: int, high: int, unit: str = "") -> int:
     """An integer within [low, high], or `InvalidArgument` that says so."""
-    suffix = f" {unit}" if unit else ""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        suffix = f" {unit}" if unit else ""
         raise InvalidArgument(f"{name}: got {value!r}, expected an integer {low} to {high}{suffix}")
     return value
 

@@ -11,6 +11,8 @@ from voicecore.errors import InvalidArgument
 from voicecore.queue.model import DEFAULT, Command, NewCommand, Outcome, WorkerInfo
 
 MAX_INTEGER: Final = 2**63 - 1
+# Made once: json.dumps() with options makes one for each call.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 def seconds_or_none(value: int | None) -> float | None:
@@ -94,6 +96,8 @@ def text_or_none(name: str, value: str | None) -> str | None:
         return None
     if not isinstance(value, str):
         raise InvalidArgument(f"{name}: got {value!r}, expected a text or None")
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError as problem:
@@ -113,7 +117,7 @@ def args_text(args: Mapping[str, Any] | None) -> str:
     if not isinstance(args, Mapping):
         raise InvalidArgument(f"args: got {args!r}, expected a mapping")
     try:
-        return json.dumps(dict(args), ensure_ascii=False, allow_nan=False)
+        return _ENCODER.encode(dict(args))
     except (TypeError, ValueError) as problem:
         raise InvalidArgument(f"args: {problem}; expected what JSON can hold") from None
 
