@@ -158,10 +158,15 @@ async def lesson_connection(path: str, level: str) -> Any:
     return connection
 
 
+def padding(size: int, at: int = 0) -> str:
+    """What brings a payload to so many bytes."""
+    return "x" * max(0, size - len(f'{{"at": {at}, "pad": ""}}'))
+
+
 def payload(size: int, at: int = 0) -> str:
     """A JSON object of so many bytes that says when it was sent."""
-    bare = json.dumps({"at": at, "pad": ""})
-    return json.dumps({"at": at, "pad": "x" * max(0, size - len(bare))})
+    # By hand: making it lies within what is measured, so it must cost nobody anything.
+    return f'{{"at": {at}, "pad": "{padding(size, at)}"}}'
 
 
 def sent_at(text: str) -> int:

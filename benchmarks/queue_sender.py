@@ -14,6 +14,7 @@ from benchmarks.queue_peers import (
     PEERS,
     huey_at,
     lesson_connection,
+    padding,
     payload,
 )
 from benchmarks.queue_spec import from_argv
@@ -33,8 +34,8 @@ class Spec:
     period_s: float = 0.010
 
 
-def paced(spec: Spec, send: Callable[[int, str], object]) -> dict[str, Any]:
-    """On a grid, however long one takes; the stamp is taken before the call."""
+def paced(spec: Spec, send: Callable[[int, int], object]) -> dict[str, Any]:
+    """On a grid, however long one takes; `send` gets its number and the instant before it."""
     began = time.monotonic()
     took = []
     for number in range(spec.count):
@@ -42,22 +43,21 @@ def paced(spec: Spec, send: Callable[[int, str], object]) -> dict[str, Any]:
         if pause > 0:
             time.sleep(pause)
         at = time.monotonic_ns()
-        send(number, payload(spec.size, at))
+        send(number, at)
         took.append((time.monotonic_ns() - at) / 1e6)
     return {"enqueue_ms": took, "seconds": time.monotonic() - began}
 
 
 def _voicecore(spec: Spec) -> dict[str, Any]:
-    import json
-
+    pad = padding(spec.size, time.monotonic_ns())
     with voicecore.SyncCommandQueue(
         spec.path,
         synchronous=spec.level,  # type: ignore[arg-type]  # from a command line
     ) as queue:
         return paced(
             spec,
-            lambda number, text: queue.enqueue(
-                "job", 3, key=f"guild-{number % KEYS}", args=json.loads(text)
+            lambda number, at: queue.enqueue(
+                "job", 3, key=f"guild-{number % KEYS}", args={"at": at, "pad": pad}
             ),
         )
 
@@ -80,7 +80,7 @@ def _huey(spec: Spec) -> dict[str, Any]:
     def job(text: str) -> None:
         """Runs in the worker."""
 
-    return paced(spec, lambda _number, text: job(text))
+    return paced(spec, lambda _number, at: job(payload(spec.size, at)))
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def main() -> None:
     else:
         # Its type says how to make it.
         peer = PEERS[side](spec.path, spec.level)  # type: ignore[call-arg]
-        say(paced(spec, lambda _number, text: peer.put(text)))
+        say(paced(spec, lambda _number, at: peer.put(payload(spec.size, at))))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import voicecore
@@ -55,8 +56,10 @@ class Handled:
     pairs: list[tuple[int, int]] = field(default_factory=list)
     enough: threading.Event = field(default_factory=threading.Event)
 
-    def note(self, sent: int) -> None:
-        self.pairs.append((sent, time.monotonic_ns()))
+    def note(self, payload: Callable[[], int]) -> None:
+        """`payload` is read after the clock: a handler has begun when it is called."""
+        came = time.monotonic_ns()
+        self.pairs.append((payload(), came))
         if len(self.pairs) == self.wanted:
             self.enough.set()
 
@@ -112,7 +115,7 @@ async def _voicecore(spec: Spec) -> dict[str, Any]:
 
     @scheduler.handler("job")
     async def job(command: voicecore.Command) -> str:
-        handled.note(int(command.args["at"]))
+        handled.note(lambda: int(command.args["at"]))
         return "done"
 
     async with queue:
@@ -134,7 +137,7 @@ async def _lesson(spec: Spec) -> dict[str, Any]:
         async with connection.execute(LESSON_SELECT) as cursor:
             rows = await cursor.fetchall()
         for number, _command, args in rows:
-            handled.note(sent_at(args))
+            handled.note(partial(sent_at, args))
             await connection.execute(LESSON_DELETE, (number,))
             await connection.commit()
 
@@ -176,7 +179,7 @@ def _peer(spec: Spec) -> dict[str, Any]:
                 if found is None:
                     time.sleep(spec.poll_s)
                     continue
-                handled.note(sent_at(found[1]))
+                handled.note(partial(sent_at, found[1]))
                 queue.ack(found[0])
 
         threading.Thread(target=loop, daemon=True).start()
@@ -193,7 +196,7 @@ def _huey(spec: Spec) -> dict[str, Any]:
     def begin(handled: Handled) -> None:
         @queue.task(name="job")  # type: ignore[untyped-decorator]  # huey has no types
         def job(text: str) -> None:
-            handled.note(sent_at(text))
+            handled.note(partial(sent_at, text))
 
         pace: dict[str, Any] = {}  # its defaults: 100 ms, growing to 10 s
         if spec.poll_s < 0.1:
