@@ -20,11 +20,11 @@ class InvalidArgument(VoicecoreError, ValueError):
 
 
 class OpenError(VoicecoreError):
-    """A source cannot be opened or decoded."""
+    """A source cannot be opened or decoded, or a queue file not be opened."""
 
 
 class SourceNotFound(OpenError, FileNotFoundError):
-    """No such file, or HTTP status 404 or 410."""
+    """No such file or folder, or HTTP status 404 or 410."""
 
 
 class SourcePermissionError(OpenError, PermissionError):

@@ -1,6 +1,8 @@
 #include "voicecore/command/file_guard.hpp"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -80,6 +82,22 @@ bool holds_deleted(const std::string& path) {
     return false;
 }
 
+Error system_error(int error, const std::string& what, const char* expected) {
+    const Errc code = error == ENOENT || error == ENOTDIR ? Errc::not_found
+                      : error == EACCES || error == EPERM ? Errc::permission
+                                                          : Errc::io;
+    return Error{code, error, what + ": " + std::strerror(error) + "; expected " + expected};
+}
+
+Error folder_error(int error, const std::string& folder, const char* expected) {
+    return system_error(error, "the folder of the queue file, " + folder, expected);
+}
+
+// With the rights that open() would have.
+bool may(const std::string& path, int access) {
+    return ::faccessat(AT_FDCWD, path.c_str(), access, AT_EACCESS) == 0;
+}
+
 Error lost(const std::string& path, const std::string& why) {
     return Error{Errc::database, 0,
                  "the queue file " + path + " is no longer safe to use: " + why +
@@ -92,11 +110,7 @@ Error lost(const std::string& path, const std::string& why) {
 Status check_file_system(const std::string& path) {
     struct statfs facts {};
     const std::string folder = folder_of(path);
-    if (::statfs(folder.c_str(), &facts) != 0) {
-        const int error = errno;
-        return Error{error == ENOENT ? Errc::not_found : Errc::io, error,
-                     "the folder of the queue file, " + folder + ": " + std::strerror(error)};
-    }
+    if (::statfs(folder.c_str(), &facts) != 0) return folder_error(errno, folder, "a folder");
     for (const Remote& remote : kRemote) {
         if (facts.f_type == remote.magic) {
             return Error{Errc::unsupported, 0,
@@ -106,6 +120,35 @@ Status check_file_system(const std::string& path) {
         }
     }
     return Done{};
+}
+
+Error explain_open_failure(const std::string& path, Error failure) {
+    if (failure.code != Errc::database) return failure;
+    const int kind = failure.native & 0xFF;  // without SQLite's extension
+    if (kind == SQLITE_NOTADB) {
+        failure.message = path + " is not a database; expected a queue file, or a free name";
+        return failure;
+    }
+    const std::string folder = folder_of(path);
+    struct stat facts {};
+    const bool there = ::stat(path.c_str(), &facts) == 0;
+    if (!there && errno == ENOTDIR) return folder_error(ENOTDIR, folder, "a folder");
+    if (!there && errno != ENOENT) return system_error(errno, path, "a queue file");
+    if (there && S_ISDIR(facts.st_mode)) {
+        return Error{Errc::is_directory, EISDIR, path + " is a directory; expected a queue file"};
+    }
+    if (there && !S_ISREG(facts.st_mode)) {
+        return Error{Errc::io, EINVAL, path + " is not a regular file; expected a queue file"};
+    }
+    if (kind != SQLITE_CANTOPEN && kind != SQLITE_READONLY && kind != SQLITE_PERM) return failure;
+    if (there && !may(path, R_OK | W_OK)) {
+        return system_error(errno, path, "a file that this process may read and write");
+    }
+    if (!may(folder, W_OK | X_OK)) {
+        return folder_error(errno, folder,
+                            "one that this process may write to (the log lies beside the file)");
+    }
+    return failure;
 }
 
 Result<FileGuard> FileGuard::watch(const std::string& path) {

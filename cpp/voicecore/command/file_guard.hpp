@@ -11,6 +11,10 @@ namespace voicecore::command {
 // Refuses file systems on which WAL cannot work: it needs memory shared between the processes.
 [[nodiscard]] Status check_file_system(const std::string& path);
 
+// SQLite's failure to open a file, with the system's own reason for it where there is one: a
+// directory, no permission, no database. Does not open the file either.
+[[nodiscard]] Error explain_open_failure(const std::string& path, Error failure);
+
 // Never opens the file, its -wal or its -shm: closing any descriptor of a file drops every POSIX
 // lock of the process on it. Not thread-safe.
 class FileGuard {

@@ -48,9 +48,13 @@ Store::~Store() = default;
 Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
     if (auto ok = check_file_system(options.path); !ok) return std::move(ok).error();
     auto database = Database::open(options.path, options.busy_timeout_ms, options.hook);
-    if (!database) return std::move(database).error();
-    if (auto ok = configure(*database, options); !ok) return std::move(ok).error();
-    if (auto ok = migrate(*database); !ok) return std::move(ok).error();
+    if (!database) return explain_open_failure(options.path, std::move(database).error());
+    if (auto ok = configure(*database, options); !ok) {
+        return explain_open_failure(options.path, std::move(ok).error());
+    }
+    if (auto ok = migrate(*database); !ok) {
+        return explain_open_failure(options.path, std::move(ok).error());
+    }
     auto guard = FileGuard::watch(options.path);
     if (!guard) return std::move(guard).error();
     return std::unique_ptr<Store>{new Store{std::move(options), std::move(database).value(),

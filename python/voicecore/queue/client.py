@@ -73,8 +73,11 @@ class CommandQueue(QueueBase):
         """Open now rather than with the first call.
 
         Raises:
-            DatabaseError: not a queue file, not writable, locked for too long.
-            OSError: no such folder, no permission.
+            DatabaseError: not a database, locked for too long.
+            SourceIsDirectory: a directory.
+            SourceNotFound: no such folder.
+            SourcePermissionError: this process may not read and write it, or not in its folder.
+            IOFailure: a read-only file system; not a regular file.
             UnsupportedMedia: a network file system, or a file of a newer voicecore.
         """
         await self._do(self._native.open())
