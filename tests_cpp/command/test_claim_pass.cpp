@@ -128,6 +128,22 @@ TEST_CASE("a holder keeps its claim when the wall clock is set back") {
     REQUIRE(store->ack(id, 1, 1'450, "done").ok());
 }
 
+TEST_CASE("a holder that renews before anybody looks keeps its claim as well") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto id = put(*store, {.command = "work", .key = "a"}, kHour);
+    REQUIRE(ids_of(claim(*store, kHour, 10, 1'000)) == std::vector{id});
+    SECTION("by itself") {
+        REQUIRE(store->renew(id, 1, 100, 1'000).ok());
+    }
+    SECTION("with all that it holds") {
+        REQUIRE(store->renew_all({.commands = {{id, 1}}, .sessions = {}}, 100, 1'000).ok());
+    }
+    REQUIRE(claim(*store, 200).claimed.empty());
+    REQUIRE(claim(*store, 1'000).claimed.empty());
+    REQUIRE(store->ack(id, 1, 1'050, "done").ok());
+}
+
 TEST_CASE("what has waited longest is something that is due") {
     const Scratch scratch;
     auto store = scratch.open();

@@ -9,6 +9,8 @@ using namespace voicecore::command;
 
 namespace {
 
+constexpr Millis kHour = 3'600'000;
+
 void by_hand(const std::string& path, const char* sql) {
     sqlite3* connection = nullptr;
     REQUIRE(sqlite3_open(path.c_str(), &connection) == SQLITE_OK);
@@ -211,6 +213,50 @@ TEST_CASE("a session's lease is taken once, and its attempt only grows") {
     REQUIRE(is_stale(one->end_session("a", 1, 120, "done").error(), Stale::taken));
     REQUIRE(two->end_session("a", 2, 120, "done").ok());
     REQUIRE(one->lease_session("a", 1, {}, 121, 100).value() == 3);
+}
+
+TEST_CASE("a session's lease outlives a wall clock that was set back by one lease at most") {
+    const Scratch scratch;
+    auto dead = scratch.open("dead");
+    auto alive = scratch.open("alive");
+    REQUIRE(dead->lease_session("a", 1, {}, kHour, 1'000).value() == 1);
+    // An hour earlier.
+    REQUIRE(is_stale(alive->lease_session("a", 2, {}, 100, 1'000).error(), Stale::taken));
+    REQUIRE(is_stale(alive->lease_session("a", 2, {}, 1'099, 1'000).error(), Stale::taken));
+    REQUIRE(alive->lease_session("a", 2, {}, 1'100, 1'000).value() == 2);
+}
+
+TEST_CASE("a session keeps its lease when the wall clock is set back, whoever looks first") {
+    const Scratch scratch;
+    auto holder = scratch.open("holder");
+    auto other = scratch.open("other");
+    REQUIRE(holder->lease_session("a", 1, {}, kHour, 1'000).value() == 1);
+    const auto refused = [&](Millis now) {
+        return is_stale(other->lease_session("a", 2, {}, now, 1'000).error(), Stale::taken);
+    };
+    SECTION("the other") {
+        REQUIRE(refused(100));
+    }
+    SECTION("the holder, by itself") {
+        REQUIRE(holder->renew_session("a", 1, 100, 1'000).ok());
+    }
+    SECTION("the holder, with all that it holds") {
+        REQUIRE(holder->renew_all({.commands = {}, .sessions = {{"a", 1}}}, 100, 1'000).ok());
+    }
+    REQUIRE(refused(500));
+    REQUIRE(holder->renew_session("a", 1, 1'000, 1'000).ok());
+    REQUIRE(refused(1'900));
+    REQUIRE(holder->end_session("a", 1, 1'950, "done").ok());
+}
+
+TEST_CASE("a lease of a moment in the future is left alone") {
+    // A transaction that waited for its turn while another took the lease.
+    const Scratch scratch;
+    auto holder = scratch.open("holder");
+    auto other = scratch.open("other");
+    REQUIRE(holder->lease_session("a", 1, {}, 15'000, 1'000).value() == 1);
+    REQUIRE(is_stale(other->lease_session("a", 2, {}, 0, 1'000).error(), Stale::taken));
+    REQUIRE(is_stale(other->lease_session("a", 2, {}, 15'999, 1'000).error(), Stale::taken));
 }
 
 TEST_CASE("an owner that is this process lives, one with a number that nobody has does not") {

@@ -216,6 +216,20 @@ async def test_a_wall_clock_that_is_set_back_does_not_make_leases_longer(bench: 
         assert (await one(queue)).id == id
 
 
+async def test_a_holder_that_renews_first_keeps_its_claim_when_the_clock_is_set_back(
+    bench: Bench,
+) -> None:
+    async with bench.queue(lease=30) as queue:
+        await queue.enqueue("work", key="a", expires_after=None)
+        command = await one(queue)
+        bench.wall.pass_(-3_600)
+        await queue.renew(command)
+        for _ in range(2):
+            assert await queue.claim() == []
+            bench.wall.pass_(10)
+        await queue.ack(command)
+
+
 async def test_a_claim_can_be_given_back(bench: Bench) -> None:
     async with bench.queue() as queue:
         await queue.enqueue("work", key="a")

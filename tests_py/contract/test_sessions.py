@@ -104,6 +104,28 @@ async def test_a_lease_that_ran_out_can_be_taken_and_its_late_end_disturbs_nobod
         await alive.release()
 
 
+async def test_a_wall_clock_that_is_set_back_does_not_make_a_session_longer(bench: Bench) -> None:
+    async with bench.queue(lease=30) as here, bench.queue(lease=30) as there:
+        sessions = mutex(there)
+        dead, refused = mutex(here).claim_nowait("a", 3), sessions.claim_nowait("a", 4)
+        assert dead is not None
+        assert refused is not None
+        await dead.persist()
+        bench.wall.pass_(-3_600)
+        with pytest.raises(SessionTaken):
+            await refused.persist()
+        bench.wall.pass_(29)
+        early = sessions.claim_nowait("a", 4)
+        assert early is not None
+        with pytest.raises(SessionTaken):
+            await early.persist()
+        bench.wall.pass_(1)
+        alive = sessions.claim_nowait("a", 4)
+        assert alive is not None
+        assert await alive.persist() == 2
+        await alive.release()
+
+
 async def test_a_released_claim_cannot_be_persisted(bench: Bench) -> None:
     async with bench.queue() as queue:
         claim = mutex(queue).claim_nowait("a")

@@ -13,9 +13,6 @@ constexpr int kStretch = 64;         // rows of the line looked at before going 
 constexpr int kKeysAlong = 512;      // keys looked at in one pass; the next goes on behind them
 constexpr int kRowsOfKey = 64;       // of one key: expired and delayed ones come before its head
 constexpr int kLineToReduce = 1024;  // intents of one key that are weighed together
-// A claim this far in the future was made before the wall clock was set back. Less is a transaction
-// that waited for its turn while another claimed.
-constexpr Millis kStepBack = 15'000;
 
 // Must be the index's own words, or the planner does not use it.
 #define VOICECORE_STEERING "command IN ('pause', 'resume', 'stop', 'seek', 'volume', 'next')"

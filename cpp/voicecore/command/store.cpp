@@ -235,14 +235,16 @@ Result<bool> Store::cancel(std::int64_t id, Millis now) {
 
 Status Store::renew(std::int64_t id, std::int64_t attempt, Millis now, Millis lease) {
     if (auto ok = usable(); !ok) return ok;
-    auto update = database_.cached("UPDATE bot_commands SET lease_until = ?2 WHERE id = ?1");
+    // Not begun after its renewal: or it would be taken for one from before a step of the clock.
+    auto update = database_.cached(
+        "UPDATE bot_commands SET lease_until = ?2, claimed_at = min(claimed_at, ?3) WHERE id = ?1");
     if (!update) return std::move(update).error();
     auto transaction = Transaction::begin(database_);
     if (!transaction) return std::move(transaction).error();
     if (auto ok = check_claim(id, attempt, now); !ok) return ok;
     {
         const Use statement{*update.value()};
-        statement->bind_all(id, now + lease);
+        statement->bind_all(id, now + lease, now);
         if (auto step = statement->step(); !step) return std::move(step).error();
     }
     return transaction->commit();

@@ -19,10 +19,16 @@ Result<std::int64_t> Store::lease_session(const std::string& key,
         " lease_until = excluded.lease_until, started_at = excluded.started_at,"
         " state = 'running', ended_at = NULL, outcome = NULL, position = NULL"
         " WHERE owner IS NULL OR lease_until <= ?6");
-    auto look =
-        database_.cached("SELECT attempt, owner, entry_id FROM bot_sessions WHERE key = ?1");
+    auto look = database_.cached(
+        "SELECT attempt, owner, entry_id, started_at FROM bot_sessions"
+        " WHERE key = ?1");
+    // As a claim pass does with commands: whoever holds it renews it by the new time.
+    auto shorten = database_.cached(
+        "UPDATE bot_sessions SET lease_until = lease_until - started_at + ?2, started_at = ?2"
+        " WHERE key = ?1");
     if (!take) return std::move(take).error();
     if (!look) return std::move(look).error();
+    if (!shorten) return std::move(shorten).error();
     auto transaction = Transaction::begin(database_);
     if (!transaction) return std::move(transaction).error();
     bool taken = false;
@@ -33,20 +39,29 @@ Result<std::int64_t> Store::lease_session(const std::string& key,
         taken = database_.changes() == 1;
     }
     std::int64_t attempt = 0;
+    std::string holder;
+    bool from_before_step = false;
     {
         const Use statement{*look.value()};
         statement->bind_all(key);
         auto row = statement->step();
         if (!row) return std::move(row).error();
         attempt = statement->integer(0);
-        if (!taken) {
-            const auto entry = statement->maybe_integer(2);
-            return stale_error(Stale::taken,
-                               "the session of key " + key + " is leased to " + statement->text(1) +
-                                   (entry ? ", playing entry " + std::to_string(*entry) : ""));
-        }
+        const auto entry = statement->maybe_integer(2);
+        holder = statement->text(1) + (entry ? ", playing entry " + std::to_string(*entry) : "");
+        from_before_step = !taken && statement->integer(3) > now + kStepBack;
     }
-    if (auto done = transaction->commit(); !done) return std::move(done).error();
+    if (from_before_step) {
+        const Use statement{*shorten.value()};
+        statement->bind_all(key, now);
+        if (auto step = statement->step(); !step) return std::move(step).error();
+    }
+    if (taken || from_before_step) {
+        if (auto done = transaction->commit(); !done) return std::move(done).error();
+    }
+    if (!taken) {
+        return stale_error(Stale::taken, "the session of key " + key + " is leased to " + holder);
+    }
     return attempt;
 }
 
@@ -76,10 +91,11 @@ Status Store::check_session(const std::string& key, std::int64_t attempt, Millis
 Result<Leases> Store::renew_all(const Leases& leases, Millis now, Millis lease) {
     if (auto ok = usable(); !ok) return std::move(ok).error();
     auto command = database_.cached(
-        "UPDATE bot_commands SET lease_until = ?3 WHERE id = ?1 AND attempt = ?2"
-        " AND state = 'claimed' AND lease_until > ?4");
+        "UPDATE bot_commands SET lease_until = ?3, claimed_at = min(claimed_at, ?4)"
+        " WHERE id = ?1 AND attempt = ?2 AND state = 'claimed' AND lease_until > ?4");
     auto session = database_.cached(
-        "UPDATE bot_sessions SET lease_until = ?3 WHERE key = ?1 AND attempt = ?2 AND owner = ?4");
+        "UPDATE bot_sessions SET lease_until = ?3, started_at = min(started_at, ?5)"
+        " WHERE key = ?1 AND attempt = ?2 AND owner = ?4");
     if (!command) return std::move(command).error();
     if (!session) return std::move(session).error();
     auto transaction = Transaction::begin(database_);
@@ -93,7 +109,7 @@ Result<Leases> Store::renew_all(const Leases& leases, Millis now, Millis lease) 
     }
     for (const auto& [key, attempt] : leases.sessions) {
         const Use statement{*session.value()};
-        statement->bind_all(key, attempt, now + lease, options_.owner);
+        statement->bind_all(key, attempt, now + lease, options_.owner, now);
         if (auto step = statement->step(); !step) return std::move(step).error();
         if (database_.changes() == 0) lost.sessions.emplace_back(key, attempt);
     }
@@ -104,7 +120,9 @@ Result<Leases> Store::renew_all(const Leases& leases, Millis now, Millis lease) 
 Status Store::renew_session(const std::string& key, std::int64_t attempt, Millis now,
                             Millis lease) {
     if (auto ok = usable(); !ok) return ok;
-    auto update = database_.cached("UPDATE bot_sessions SET lease_until = ?2 WHERE key = ?1");
+    auto update = database_.cached(
+        "UPDATE bot_sessions SET lease_until = ?2, started_at = min(started_at, ?3) WHERE key = "
+        "?1");
     if (!update) return std::move(update).error();
     auto transaction = Transaction::begin(database_);
     if (!transaction) return std::move(transaction).error();
@@ -114,7 +132,7 @@ Status Store::renew_session(const std::string& key, std::int64_t attempt, Millis
     }
     {
         const Use statement{*update.value()};
-        statement->bind_all(key, now + lease);
+        statement->bind_all(key, now + lease, now);
         if (auto step = statement->step(); !step) return std::move(step).error();
     }
     return transaction->commit();

@@ -13,6 +13,11 @@ using Millis = std::int64_t;
 inline constexpr const char* kEveryKey = "*";
 // In `expires_at`: never, where nothing means the verb's default.
 inline constexpr Millis kNever = 0;
+// A claim or a session this far in the future began before the wall clock was set back: its lease
+// would last for as long as it was set back. Less is a transaction that waited for its turn while
+// another one took the lease. Not seen: one that had been held for longer than the clock was set
+// back, because its row does not say when it was last renewed.
+inline constexpr Millis kStepBack = 15'000;
 
 struct NewCommand {
     std::string command = {};

@@ -20,7 +20,7 @@ from voicecore.reference import schema
 from voicecore.reference.rows import COLUMNS, commands, new_row, stale
 
 _POLL = 0.01  # seconds between two looks at a result
-_STEP_BACK = 15_000  # milliseconds; less is a transaction that waited while another claimed
+STEP_BACK = 15_000  # milliseconds; less is a transaction that waited while another claimed
 _STEERING = ("pause", "resume", "stop")
 
 
@@ -167,7 +167,7 @@ class CommandQueue:
         await db.execute_fetchall(
             "UPDATE bot_commands SET lease_until = lease_until - claimed_at + ?1, claimed_at = ?1"
             " WHERE state = 'claimed' AND lease_until > ?1 AND claimed_at > ?1 + ?2",
-            (now, _STEP_BACK),
+            (now, STEP_BACK),
         )
         # A claim that was given back counts for nothing but the fence.
         worn_out = await db.execute_fetchall(
@@ -228,8 +228,11 @@ class CommandQueue:
         until = self._now() + round((self.lease if lease is None else lease) * 1000)
         async with self._writing() as db:
             await self._check(db, command)
+            # Not begun after its renewal: see `_look_at_leases`.
             await db.execute_fetchall(
-                "UPDATE bot_commands SET lease_until = ? WHERE id = ?", (until, command.id)
+                "UPDATE bot_commands SET lease_until = ?, claimed_at = min(claimed_at, ?)"
+                " WHERE id = ?",
+                (until, self._now(), command.id),
             )
 
     async def ack(self, command: Command, result: object = "done") -> None:

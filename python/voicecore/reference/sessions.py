@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from voicecore.errors import Closed
 from voicecore.queue import key_text
-from voicecore.reference.queue import CommandQueue
+from voicecore.reference.queue import STEP_BACK, CommandQueue
 from voicecore.sessions import SessionTaken
 
 _ONLY_KEY = ""
@@ -30,6 +30,12 @@ class Claim:
             raise Closed(f"the claim of key {self.key} was released before")
         queue, now = self._mutex.queue, self._mutex.queue._now()
         try:
+            # From before the wall clock was set back: it would last for as long as it was set back.
+            await queue.execute(
+                "UPDATE bot_sessions SET lease_until = lease_until - started_at + ?2,"
+                " started_at = ?2 WHERE key = ?1 AND owner IS NOT NULL AND started_at > ?2 + ?3",
+                (self.key, now, STEP_BACK),
+            )
             rows = await queue.execute(
                 "INSERT INTO bot_sessions(key, attempt, entry_id, command_id, owner, lease_until,"
                 " started_at, state) VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, 'running')"
