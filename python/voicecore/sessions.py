@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, cast
 
-from voicecore import _core
+from voicecore import _bridge, _core
 from voicecore.errors import Closed, StaleClaim
 from voicecore.queue import CommandQueue, key_text
 
@@ -179,10 +179,27 @@ class SessionMutex:
             await asyncio.wait(set(self._ending))
 
     def _end_soon(self, key: str, attempt: int, outcome: str) -> None:
+        try:
+            bridge = _bridge.current()
+        except RuntimeError:
+            return  # a session whose loop was closed by hand: its lease runs out
+
         async def end() -> None:
             with contextlib.suppress(StaleClaim):
                 await self.queue.end_session(key, attempt, outcome)
 
-        task = asyncio.get_running_loop().create_task(end(), name=f"voicecore-end-{key}")
+        def ended(task: asyncio.Task[None]) -> None:
+            self._ending.discard(task)
+            if not self._ending:
+                bridge.release(self)
+
+        task = bridge.loop.create_task(end(), name=f"voicecore-end-{key}")
         self._ending.add(task)  # asyncio itself holds tasks weakly (lesson R22)
-        task.add_done_callback(self._ending.discard)
+        task.add_done_callback(ended)
+        bridge.depend(self)
+
+    def _loop_ended(self) -> None:
+        # What they asked for is done by the queue's thread all the same; only nobody tells them.
+        for task in list(self._ending):
+            if not task.get_loop().is_closed():
+                task.cancel()

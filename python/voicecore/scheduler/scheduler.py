@@ -132,6 +132,10 @@ class Scheduler:
     def start(self) -> asyncio.Task[None]:
         """Begin. Idempotent (R12); to be called on the event loop.
 
+        End it with `shutdown`. A loop that ends before leaves what is claimed to run out of its
+        lease; one that is closed by hand, without `asyncio.run`, also leaves tasks pending, of
+        which asyncio complains.
+
         Raises:
             Closed: after `shutdown`.
             RuntimeError: no loop is running.

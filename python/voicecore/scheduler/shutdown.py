@@ -84,6 +84,7 @@ class ShutdownSteps:
         await self._scheduler.sessions.settle()
 
     async def _cancel_tick(self) -> None:
+        self._scheduler._turns.leave()
         runner = self._scheduler._runner
         if runner is None or runner.get_loop() is not asyncio.get_running_loop():
             return  # its loop has ended, and the tick with it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from typing import TYPE_CHECKING
 
 from voicecore import _bridge, _core
@@ -30,6 +31,7 @@ class Turns:
         self._wake = asyncio.Event()
         self._tick_due = False
         self._working = True
+        self._bridge: _bridge.LoopBridge | None = None
         self.native: _core.Scheduler | None = None
         self.started = asyncio.Event()
         self.started_at: float | None = None
@@ -58,6 +60,23 @@ class Turns:
             else:
                 await scheduler._supervisor.guarded("draining commands", scheduler._drain_commands)
 
+    def leave(self) -> None:
+        """Hear no more of the native half, which was stopped. Idempotent."""
+        if self._bridge is not None and self.native is not None:
+            self._bridge.unsubscribe(self.native.id)
+            self._bridge.release(self)
+            self._bridge = None
+
+    def _loop_ended(self) -> None:
+        warnings.warn(
+            "the event loop ended before its voicecore.Scheduler was shut down",
+            ResourceWarning,
+            source=self._scheduler,
+            stacklevel=2,
+        )
+        if self.native is not None:
+            self.native.stop()  # nobody is left to carry out what it would claim
+
     async def _begin(self) -> None:
         scheduler = self._scheduler
         while True:
@@ -72,7 +91,9 @@ class Turns:
                 scheduler._supervisor.warn("Starting the scheduler failed: %s", problem)
                 await asyncio.sleep(scheduler._period)
         await scheduler._supervisor.guarded("looking at other processes", self._look_at_others)
-        _bridge.current().subscribe(self.native.id, self._on_event, self._on_lost_events)
+        self._bridge = _bridge.current()
+        self._bridge.subscribe(self.native.id, self._on_event, self._on_lost_events)
+        self._bridge.depend(self)
         if scheduler._time is not None:
             scheduler._time._attach(scheduler)
         self.native.start()
