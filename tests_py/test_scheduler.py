@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ import pytest
 
 from voicecore import CommandQueue, Scheduler, Session
 from voicecore.testing import VirtualTime
+
+
+# Close to the hour at which the classes begin: an hour of ticks takes two seconds of real time.
+QUARTER_TO_EIGHT = datetime(2025, 6, 16, 7, 45, tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ Make = Callable[..., contextlib.AbstractAsyncContextManager[Rig]]
 def rig(tmp_path: Path) -> Make:
     @contextlib.asynccontextmanager
     async def make(kind: type[Scheduler] = Scheduler, **settings: Any) -> AsyncIterator[Rig]:
-        time = VirtualTime()
+        time = VirtualTime(QUARTER_TO_EIGHT)
         path = tmp_path / "bot.db"
         stage = Stage()
         async with CommandQueue(
@@ -458,9 +463,8 @@ async def add_class(r: Rig, **more: Any) -> int:
 
 
 async def until_eight(r: Rig, seconds: float = 0.0) -> None:
-    """To 08:00 UTC of the next day, and so much further."""
-    now = r.time.time()
-    await r.time.advance((8 * 3600 - now) % 86_400 + seconds)
+    """To 08:00 UTC, and so much further."""
+    await r.time.advance(QUARTER_TO_EIGHT + 900 + seconds - r.time.time())
 
 
 async def test_the_schedule_starts_a_class_within_one_tick(rig: Make) -> None:  # flow 3
