@@ -16,7 +16,6 @@ import pytest
 from voicecore import CommandQueue, Scheduler, Session
 from voicecore.testing import VirtualTime
 
-
 # Close to the hour at which the classes begin: an hour of ticks takes two seconds of real time.
 QUARTER_TO_EIGHT = datetime(2025, 6, 16, 7, 45, tzinfo=UTC).timestamp()
 
@@ -330,6 +329,23 @@ async def test_a_subclass_that_drains_itself_is_honoured(rig: Make) -> None:
 async def test_start_is_idempotent(rig: Make) -> None:  # R12
     async with rig() as r:
         assert r.scheduler.start() is r.scheduler.start()
+
+
+async def test_waiting_for_a_scheduler_can_be_cancelled_and_leaves_it_running(rig: Make) -> None:
+    async with rig() as r:
+        waiting = asyncio.ensure_future(r.scheduler.wait())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert r.scheduler.running
+
+
+async def test_a_wait_for_a_scheduler_returns_when_it_is_shut_down(rig: Make) -> None:
+    async with rig() as r:
+        waiting = asyncio.ensure_future(r.scheduler.wait())
+        await r.scheduler.shutdown()
+        await asyncio.wait_for(waiting, 1)
 
 
 async def test_before_loop_runs_once_and_before_the_first_tick(rig: Make) -> None:  # R11

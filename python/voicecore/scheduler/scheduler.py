@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -157,8 +156,7 @@ class Scheduler:
         """Until the scheduler has ended; raises the bug that ended it (D02)."""
         if self._runner is None:
             raise Closed("the scheduler has not been started")
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([self._runner])
+        await asyncio.wait([self._runner])
         if self._supervisor.fatal is not None:
             raise self._supervisor.fatal
 
