@@ -47,6 +47,61 @@ TEST_CASE("nothing is lost, repeated or reordered between two threads") {
 }
 
 namespace {
+struct Counted {
+    static inline int made = 0;
+    Counted() { ++made; }
+    int value = 0;
+};
+}  // namespace
+
+TEST_CASE("a ring keeps to as many slots as were in use at a time, and one") {
+    Counted::made = 0;
+    {
+        SpscRing<Counted> ring{64};
+        const auto put = [&](int count) {
+            for (int i = 0; i < count; ++i) {
+                REQUIRE(ring.claim() != nullptr);
+                ring.publish();
+            }
+        };
+        const auto take = [&](int count) {
+            for (int i = 0; i < count; ++i) {
+                REQUIRE(ring.front() != nullptr);
+                ring.pop();
+            }
+        };
+        put(20);
+        for (int round = 0; round < 100; ++round) {
+            take(8);
+            put(8);
+        }
+        CHECK(Counted::made == 21);
+        take(20);
+        put(64);
+        CHECK(ring.claim() == nullptr);
+        CHECK(Counted::made == 65);
+    }
+}
+
+TEST_CASE("a claimed slot stays claimed until it is published, at the brim as well") {
+    SpscRing<int> ring{2};
+    int* first = ring.claim();
+    *first = 1;
+    CHECK(ring.claim() == first);
+    CHECK(ring.front() == nullptr);
+    ring.publish();
+    REQUIRE(ring.push(2));
+    CHECK(ring.claim() == nullptr);
+    for (int next = 3; next < 50; ++next) {
+        REQUIRE(*ring.front() == next - 2);
+        ring.pop();
+        REQUIRE(ring.push(next));
+        CHECK(ring.claim() == nullptr);
+    }
+    CHECK(ring.size() == 2);
+}
+
+namespace {
 struct Node {
     int value = 0;
     Node* link = nullptr;

@@ -74,13 +74,14 @@ TEST_CASE("a half-full ring wakes its writer at once, long before the interval")
     Listener listener;
     REQUIRE(sink.start(listener));
     const Bytes packet = packet_of(1);
-    for (int round = 1; round <= 20; ++round) {
+    for (int sent = 4; sent <= 80; sent += 4) {
         for (int i = 0; i < 4; ++i) REQUIRE(sink.send(outgoing(packet)) == SendStatus::sent);
+        // A writer that is still awake takes some of them at once; fewer than four may then wait.
         const auto limit = std::chrono::steady_clock::now() + kPatience;
-        while (script.written < 4 * round && std::chrono::steady_clock::now() < limit) {
+        while (sent - script.written >= 4 && std::chrono::steady_clock::now() < limit) {
             std::this_thread::yield();
         }
-        REQUIRE(script.written == 4 * round);
+        REQUIRE(sent - script.written < 4);
     }
     sink.finish();
     REQUIRE(listener.wait());

@@ -51,6 +51,8 @@ class VOICECORE_EXPORT PacketSink {
     virtual SendStatus send(const OutgoingPacket& packet) noexcept = 0;
     // Clock thread: a tick without a packet (keep-alives leave from here).
     virtual void idle(TimePoint now) noexcept = 0;
+    // Clock thread, some packets before send(): a hint to fetch what lies elsewhere in memory.
+    virtual void prefetch() const noexcept {}
 
     // Off the clock thread, after the last send(): flush, close, then tell the listener (possibly
     // before this returns). Never waits for a disk.

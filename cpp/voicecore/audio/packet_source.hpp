@@ -12,7 +12,6 @@ namespace voicecore::audio {
 
 // A packet with what the player must know about it.
 struct PlayablePacket {
-    OpusPacket opus;
     std::uint64_t index =
         0;  // of the frame: 0, 1, 2, ... since the source was built; seeks go on counting
     Samples position{0};                          // media position of the frame's end, in its track
@@ -20,6 +19,7 @@ struct PlayablePacket {
     std::uint16_t media_samples = kFrameSamples;  // of the frame, how many belong to the media:
                                                   // fewer in a last partial frame
     bool passthrough = false;                     // copied, not encoded here
+    OpusPacket opus;  // last: what is used of it follows the rest in memory
 };
 
 // Why a track ended before its end.

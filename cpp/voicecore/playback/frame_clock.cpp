@@ -103,26 +103,31 @@ void FrameClock::run_group(Group& group, TimePoint now) noexcept {
                                                .deadline = deadline,
                                                .skipped = i == 0 ? turn.skipped : 0,
                                                .workers_idle = workers_idle,
-                                               .lateness = &lateness_});
+                                               .lateness = &lateness_,
+                                               .cost = cost_});
     }
-    if (ticked == 0) return;
-    const Nanoseconds share = (thread_cpu_time() - before) / ticked * turn.ticks;
-    for (Stream* stream = group.first; stream != nullptr; stream = stream->clock_link) {
-        stream->add_send_cpu(share);
-    }
+    // What this turn has cost is charged with the next: a second walk would fetch all of it again.
+    if (ticked != 0) cost_ = (thread_cpu_time() - before) / ticked;
 }
 
 int FrameClock::run_tick(Group& group, const Stream::Tick& tick) noexcept {
     int ticked = 0;
+    const Nanoseconds late = clock_.now() - tick.deadline;
+    // Walks ahead of the ticks, one step of prefetching to a stream.
+    const auto fetch_behind = [&](const Stream& stream) {
+        Stream* next = stream.clock_link;
+        if (next == nullptr) return;
+        next->prefetch_sink();
+        if ((next = next->clock_link) == nullptr) return;
+        next->prefetch_packet();
+        if ((next = next->clock_link) == nullptr) return;
+        next->prefetch(late + (ticked + 3) * cost_);
+    };
     Stream** link = &group.first;
     while (*link != nullptr) {
         Stream& stream = **link;
         ++ticked;
-        // A stream's tick is mostly waiting for its memory: fetch the next ones' meanwhile.
-        if (Stream* next = stream.clock_link; next != nullptr) {
-            next->prefetch_packet();
-            if (next->clock_link != nullptr) next->clock_link->prefetch();
-        }
+        fetch_behind(stream);
         if (stream.tick(tick)) {
             ask_for_more(stream);
             link = &stream.clock_link;

@@ -19,8 +19,8 @@ class Player;
 // A packet in the ring. A generation grows with each seek and each rewind; the clock drops what an
 // older one left behind.
 struct QueuedPacket {
-    audio::PlayablePacket packet;
     std::uint32_t generation = 0;
+    audio::PlayablePacket packet;
 };
 
 // What the feeder side is doing, for telling why a ring is empty.
@@ -107,14 +107,16 @@ class Stream {
         std::uint64_t skipped = 0;      // ticks given up right before this one
         bool workers_idle = false;      // some feeder had nothing to do
         Histogram* lateness = nullptr;  // of the whole clock
+        Nanoseconds cost{0};            // CPU time of a stream's tick, as it was last
     };
     // Sends at most one packet. False when the stream is over: it must not be ticked again.
     [[nodiscard]] bool tick(const Tick& tick) noexcept;
     // Hints for the caches: with hundreds of streams nothing of one is left in them from its last
-    // tick. prefetch() fetches the stream itself; prefetch_packet(), once that has arrived, what it
-    // points at.
-    void prefetch() const noexcept;
+    // tick, and most of it lies on pages of its own. Each step fetches what the one before has
+    // found: the stream (about to be so late), its sink and packet, what the sink points at.
+    void prefetch(Nanoseconds lateness) const noexcept;
     void prefetch_packet() noexcept;
+    void prefetch_sink() const noexcept { sink_.prefetch(); }
     // True when a first packet waits and a pause does not hold it back.
     [[nodiscard]] bool ready() noexcept;
     // Before the first tick: true when there will be none (stopped, or nothing to play).
@@ -124,11 +126,6 @@ class Stream {
     [[nodiscard]] bool wants_fill(std::uint64_t below) noexcept {
         return ahead() < below && !feed_ended() &&
                !fill_requested_.exchange(true, std::memory_order_acq_rel);
-    }
-    void add_send_cpu(Nanoseconds share) noexcept {
-        counters_.send_cpu_ns.store(
-            counters_.send_cpu_ns.load(std::memory_order_relaxed) + share.count(),
-            std::memory_order_relaxed);
     }
     // True when the caller took the right to queue the stream for a feeder.
     [[nodiscard]] bool take_fill_request() noexcept {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "voicecore/transport/byte_order.hpp"
+#include "voicecore/transport/key_memory.hpp"
 
 namespace voicecore::transport {
 namespace {
@@ -36,6 +37,22 @@ std::array<std::uint8_t, N> nonce_from(const std::uint8_t* suffix) noexcept {
     std::array<std::uint8_t, N> nonce{};
     std::memcpy(nonce.data(), suffix, kNonceSuffixBytes);
     return nonce;
+}
+
+// Of either the key itself (XChaCha) or its expanded schedule (AES). Never destroyed: see
+// nonce_counter.cpp.
+KeyMemory& key_memory(CipherMode mode) {
+    static KeyMemory& keys = *std::make_unique<KeyMemory>(kCipherKeyBytes).release();
+    static KeyMemory& schedules =
+        *std::make_unique<KeyMemory>(sizeof(crypto_aead_aes256gcm_state)).release();
+    return mode == CipherMode::aes256_gcm ? schedules : keys;
+}
+
+const std::uint8_t* bytes_of(const void* key) noexcept {
+    return static_cast<const std::uint8_t*>(key);
+}
+const crypto_aead_aes256gcm_state* schedule_of(const void* key) noexcept {
+    return static_cast<const crypto_aead_aes256gcm_state*>(key);
 }
 
 // What is left of a decrypted (or never encrypted) body without extension and padding.
@@ -77,21 +94,11 @@ std::vector<CipherMode> available_cipher_modes() {
     return {CipherMode::xchacha20_poly1305};
 }
 
-// Either the key itself (XChaCha) or its expanded schedule (AES). The size is a multiple of the
-// alignment, because sodium_malloc() puts the end of an object, not its beginning, at a page
-// border.
-struct alignas(16) Cipher::Key {
-    union {
-        std::array<std::uint8_t, kCipherKeyBytes> bytes;
-        crypto_aead_aes256gcm_state aes;
-    };
-};
-
-void Cipher::FreeKey::operator()(Key* key) const noexcept {
-    ::sodium_free(key);
+void Cipher::FreeKey::operator()(void* key) const noexcept {
+    key_memory(mode).give_back(key);
 }  // wipes first
 
-Cipher::Cipher(CipherMode mode, std::unique_ptr<Key, FreeKey> key, NonceCounter* nonces) noexcept
+Cipher::Cipher(CipherMode mode, HeldKey key, NonceCounter* nonces) noexcept
     : mode_{mode}, key_{std::move(key)}, nonces_{nonces} {}
 Cipher::Cipher(Cipher&&) noexcept = default;
 Cipher& Cipher::operator=(Cipher&&) noexcept = default;
@@ -111,9 +118,8 @@ Result<Cipher> Cipher::for_receiving(CipherMode mode, std::span<const std::uint8
 }
 
 Result<Cipher> Cipher::create(CipherMode mode, std::span<const std::uint8_t> key) {
-    static_assert(sizeof(Key) % alignof(Key) == 0);
     if (mode == CipherMode::none) {
-        if (key.empty()) return Cipher{mode, nullptr, nullptr};
+        if (key.empty()) return Cipher{mode, HeldKey{nullptr, FreeKey{mode}}, nullptr};
         return Error{Errc::invalid_argument, 0,
                      "key of " + std::to_string(key.size()) + " bytes: mode none takes no key"};
     }
@@ -127,15 +133,25 @@ Result<Cipher> Cipher::create(CipherMode mode, std::span<const std::uint8_t> key
         return Error{Errc::unavailable, 0,
                      "this processor has no AES-NI and PCLMUL: use " + std::string{kXChaChaName}};
     }
-    // Locked into memory where RLIMIT_MEMLOCK allows it; libsodium goes on without where not.
-    std::unique_ptr<Key, FreeKey> held{static_cast<Key*>(::sodium_malloc(sizeof(Key)))};
+    HeldKey held{key_memory(mode).take(), FreeKey{mode}};
     if (held == nullptr) return Error{Errc::no_memory, 0, "no guarded memory for a key"};
     if (mode == CipherMode::aes256_gcm) {
-        ::crypto_aead_aes256gcm_beforenm(&held->aes, key.data());
+        ::crypto_aead_aes256gcm_beforenm(static_cast<crypto_aead_aes256gcm_state*>(held.get()),
+                                         key.data());
     } else {
-        std::copy(key.begin(), key.end(), held->bytes.begin());
+        std::memcpy(held.get(), key.data(), key.size());
     }
     return Cipher{mode, std::move(held), nullptr};
+}
+
+void Cipher::prefetch() const noexcept {
+    if (mode_ == CipherMode::none) return;
+    constexpr std::size_t kLine = 64;
+    __builtin_prefetch(nonces_, 1);
+    const auto* key = static_cast<const std::byte*>(key_.get());
+    const std::size_t size =
+        mode_ == CipherMode::aes256_gcm ? sizeof(crypto_aead_aes256gcm_state) : kCipherKeyBytes;
+    for (std::size_t at = 0; at < size; at += kLine) __builtin_prefetch(key + at);
 }
 
 Sealed Cipher::seal(const RtpHeader& header, std::span<const std::uint8_t> payload,
@@ -156,12 +172,12 @@ Sealed Cipher::seal(const RtpHeader& header, std::span<const std::uint8_t> paylo
         const auto nonce = nonce_from<crypto_aead_aes256gcm_NPUBBYTES>(suffix);
         ::crypto_aead_aes256gcm_encrypt_afternm(body, nullptr, payload.data(), payload.size(),
                                                 header.data(), header.size(), nullptr, nonce.data(),
-                                                &key_->aes);
+                                                schedule_of(key_.get()));
     } else {
         const auto nonce = nonce_from<crypto_aead_xchacha20poly1305_ietf_NPUBBYTES>(suffix);
         ::crypto_aead_xchacha20poly1305_ietf_encrypt(body, nullptr, payload.data(), payload.size(),
                                                      header.data(), header.size(), nullptr,
-                                                     nonce.data(), key_->bytes.data());
+                                                     nonce.data(), bytes_of(key_.get()));
     }
     return {SealStatus::ok, size};
 }
@@ -186,12 +202,12 @@ Opened Cipher::open(std::span<const std::uint8_t> datagram,
             const auto nonce = nonce_from<crypto_aead_aes256gcm_NPUBBYTES>(suffix);
             result = ::crypto_aead_aes256gcm_decrypt_afternm(
                 out.data(), nullptr, nullptr, body.data(), sealed_bytes, clear.data(), clear.size(),
-                nonce.data(), &key_->aes);
+                nonce.data(), schedule_of(key_.get()));
         } else {
             const auto nonce = nonce_from<crypto_aead_xchacha20poly1305_ietf_NPUBBYTES>(suffix);
             result = ::crypto_aead_xchacha20poly1305_ietf_decrypt(
                 out.data(), nullptr, nullptr, body.data(), sealed_bytes, clear.data(), clear.size(),
-                nonce.data(), key_->bytes.data());
+                nonce.data(), bytes_of(key_.get()));
         }
         if (result != 0) {
             opened.status = OpenStatus::forged;

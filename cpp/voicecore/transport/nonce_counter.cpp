@@ -3,6 +3,7 @@
 #include <sodium.h>
 
 #include <array>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -15,7 +16,9 @@ static_assert(crypto_generichash_BYTES_MIN == 16);
 
 struct Registry {
     std::mutex mutex;
-    std::map<Fingerprint, NonceCounter> counters;  // a map never moves its values
+    std::map<Fingerprint, NonceCounter*> known;
+    // Never moves its values, and keeps them close together for the clock thread.
+    std::deque<NonceCounter> counters;
 };
 
 // Never destroyed: a clock thread may still be sending while the process runs its static
@@ -42,7 +45,9 @@ NonceCounter& nonce_counter_of(std::span<const std::uint8_t> key) {
     const Fingerprint fingerprint = fingerprint_of(key);
     Registry& all = registry();
     const std::lock_guard lock{all.mutex};
-    return all.counters[fingerprint];
+    NonceCounter*& counter = all.known[fingerprint];
+    if (counter == nullptr) counter = &all.counters.emplace_back();
+    return *counter;
 }
 
 }  // namespace voicecore::transport

@@ -76,6 +76,7 @@ class UdpSink final : public audio::PacketSink {
     [[nodiscard]] Status start(audio::SinkListener& listener) override;
     audio::SendStatus send(const audio::OutgoingPacket& packet) noexcept override;
     void idle(TimePoint now) noexcept override;
+    void prefetch() const noexcept override { cipher_.prefetch(); }
     void finish() noexcept override;
 
     [[nodiscard]] UdpStatistics statistics() const noexcept;
