@@ -18,7 +18,8 @@ import pytest
 
 from voicecore.database import DatabaseError
 from voicecore.errors import StaleClaim
-from voicecore.queue import CommandQueue, SyncCommandQueue
+from voicecore.queue import Command, CommandQueue, SyncCommandQueue
+from voicecore.scheduler import Scheduler
 
 from .nursery import HERE, Nursery
 
@@ -152,6 +153,37 @@ def test_locks_dropped_by_a_plain_open_and_close_are_noticed(tmp_path: Path) -> 
         Path(db).read_bytes()
         with pytest.raises(DatabaseError, match="no longer holds its locks"):
             queue.audit()
+
+
+async def test_a_scheduler_whose_locks_were_dropped_says_so_and_claims_no_more(
+    tmp_path: Path,
+) -> None:
+    db = tmp_path / "queue.db"
+    handled = []
+    async with CommandQueue(db, role="worker") as queue:
+        scheduler = Scheduler(None, queue, period=0.05)
+
+        @scheduler.handler("work")
+        async def work(command: Command) -> None:
+            handled.append(command.id)
+
+        scheduler.start()
+        await scheduler.wait_started()
+        before = await queue.enqueue("work")
+        await queue.wait_result(before, timeout=10)
+        await asyncio.to_thread(db.read_bytes)
+        async with asyncio.timeout(10):
+            while scheduler.statistics().troubles == 0:
+                await asyncio.sleep(0.01)
+        troubles = scheduler.statistics().troubles
+        after = await queue.enqueue("work")
+        async with asyncio.timeout(10):
+            while scheduler.statistics().troubles < troubles + 3:  # it goes on saying so
+                await asyncio.sleep(0.01)
+        assert handled == [before]
+        found = await queue.get(after)
+        assert found is not None and found.state == "ready"
+        await scheduler.shutdown()
 
 
 # -- locks -----------------------------------------------------------------------------------------

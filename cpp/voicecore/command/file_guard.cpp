@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <sstream>
 #include <utility>
@@ -60,6 +61,17 @@ bool own_lock_on(std::uint64_t device, std::uint64_t inode) {
         if (holder == pid && where == place.data()) return true;
     }
     return false;
+}
+
+// Whether the system shows our locks on files of this device; some mounts go by another number
+// there. Asked once for each: the list takes a grace period of the kernel (10 ms and more).
+bool shows_locks(std::uint64_t device, std::uint64_t inode) {
+    static std::mutex mutex;
+    static std::map<std::uint64_t, bool> known;
+    const std::lock_guard lock{mutex};
+    const auto [found, is_new] = known.try_emplace(device, false);
+    if (is_new) found->second = own_lock_on(device, inode);
+    return found->second;
 }
 
 // Do we hold a descriptor of a file that has been deleted from there?
@@ -158,7 +170,7 @@ Result<FileGuard> FileGuard::watch(const std::string& path) {
         ::stat(absolute.data(), &facts) != 0) {
         return Error{Errc::io, errno, path + ": " + std::strerror(errno)};
     }
-    const bool sees = own_lock_on(facts.st_dev, facts.st_ino);
+    const bool sees = shows_locks(facts.st_dev, facts.st_ino);
     return FileGuard{absolute.data(), facts.st_dev, facts.st_ino, sees};
 }
 

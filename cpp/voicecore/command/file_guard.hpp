@@ -1,7 +1,10 @@
 // FileGuard: is the file that we have open still the one in its place, with our locks on it?
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <mutex>
+#include <optional>
 #include <string>
 
 #include "voicecore/base/result.hpp"
@@ -14,6 +17,30 @@ namespace voicecore::command {
 // SQLite's failure to open a file, with the system's own reason for it where there is one: a
 // directory, no permission, no database. Does not open the file either.
 [[nodiscard]] Error explain_open_failure(const std::string& path, Error failure);
+
+// Why a file must not be used any more, once that is so. Thread-safe: who finds out need not be who
+// uses the file.
+class Verdict {
+  public:
+    void condemn(const Error& error) {
+        const std::lock_guard lock{mutex_};
+        if (!error_) error_ = error;
+        condemned_.store(true, std::memory_order_release);
+    }
+    [[nodiscard]] bool condemned() const noexcept {
+        return condemned_.load(std::memory_order_acquire);
+    }
+    [[nodiscard]] Status status() const {
+        if (!condemned()) return Done{};
+        const std::lock_guard lock{mutex_};
+        return *error_;
+    }
+
+  private:
+    std::atomic<bool> condemned_{false};
+    mutable std::mutex mutex_;
+    std::optional<Error> error_;
+};
 
 // Never opens the file, its -wal or its -shm: closing any descriptor of a file drops every POSIX
 // lock of the process on it. Not thread-safe.

@@ -62,26 +62,25 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
 }
 
 Status Store::usable() const {
-    if (lost_) return *lost_;
-    return Done{};
+    return verdict_->status();
 }
 
 Status Store::audit() {
     if (auto ok = usable(); !ok) return ok;
     auto checked = guard_.check();
-    if (!checked) lost_ = checked.error();
+    if (!checked) verdict_->condemn(checked.error());
     return checked;
 }
 
 Status Store::still_in_place() {
     auto checked = guard_.in_place();
-    if (!checked) lost_ = checked.error();
+    if (!checked) verdict_->condemn(checked.error());
     return checked;
 }
 
 Status Store::look_after(Millis now) {
     constexpr Millis kEvery = 1'000;
-    if (now >= looked_after_ && now - looked_after_ < kEvery) return Done{};
+    if (!care_ || (now >= looked_after_ && now - looked_after_ < kEvery)) return Done{};
     looked_after_ = now;
     if (auto ok = audit(); !ok) return ok;
     if (options_.role != "worker" || !log_is_large()) return Done{};
@@ -384,6 +383,12 @@ Status Store::checkpoint(bool truncate) {
     const bool large = log_is_large();
     // Truncating waits for readers, and one that never ends must not hold up who serves the line.
     const bool brief = large && !truncate;
+    // Most of it without holding up anybody who writes.
+    if (brief) {
+        if (auto most = database_.single("PRAGMA wal_checkpoint(PASSIVE)"); !most) {
+            return std::move(most).error();
+        }
+    }
     if (brief) sqlite3_busy_timeout(database_.handle(), kBriefly);
     auto done = database_.single(truncate || large ? "PRAGMA wal_checkpoint(TRUNCATE)"
                                                    : "PRAGMA wal_checkpoint(PASSIVE)");

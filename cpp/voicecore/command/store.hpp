@@ -154,6 +154,11 @@ class Store {
     [[nodiscard]] Status checkpoint(bool truncate);
     // Is the file still ours? See FileGuard. Once it was not, every call is refused.
     [[nodiscard]] Status audit();
+    // For a Caretaker, which does from now on what claim() does once a second.
+    [[nodiscard]] std::shared_ptr<Verdict> leave_care() noexcept {
+        care_ = false;
+        return verdict_;
+    }
     // Changes when another connection has committed.
     [[nodiscard]] Result<std::int64_t> data_version();
     [[nodiscard]] const StoreOptions& options() const noexcept { return options_; }
@@ -163,7 +168,7 @@ class Store {
     friend class ClaimPass;
     [[nodiscard]] Status usable() const;
     // What a worker owes its file, at most once a second: audits it, and moves a log that has grown
-    // large into it. A scheduler does both on its ticks; this is for those who claim without one.
+    // large into it. For those who claim without a scheduler, whose caretaker does both.
     [[nodiscard]] Status look_after(Millis now);
     [[nodiscard]] bool log_is_large() const;
     // What is sent into a file that is no longer there would be gone, although it was committed.
@@ -180,10 +185,11 @@ class Store {
     StoreOptions options_;
     Database database_;
     FileGuard guard_;
-    std::optional<Error> lost_ = {};
+    std::shared_ptr<Verdict> verdict_ = std::make_shared<Verdict>();
     std::vector<std::string> bells_;
     std::string resume_after_;  // the key that the last look along all keys ended with
     bool announced_ = false;
+    bool care_ = true;
     Millis looked_after_ = 0;
 };
 

@@ -230,7 +230,7 @@ Status Store::write_announcement(std::int64_t pid, const std::optional<std::stri
 }
 
 Status Store::retire_worker() {
-    if (!announced_ || lost_) return Done{};
+    if (!announced_ || verdict_->condemned()) return Done{};
     auto remove = database_.cached("DELETE FROM bot_workers WHERE owner = ?1");
     if (!remove) return std::move(remove).error();
     const Use statement{*remove.value()};

@@ -72,6 +72,9 @@ TickScheduler::TickScheduler(std::unique_ptr<Store> store, std::unique_ptr<Store
     next_tick_ = begin;
     next_poll_ = begin;
     next_renewal_ = begin + std::chrono::milliseconds{options.lease / 3};
+    if (manual_ != nullptr) return;
+    caretaker_.emplace(store_->options(), store_->leave_care(),
+                       [this](Error error) { report_trouble(std::move(error)); });
 }
 
 TickScheduler::~TickScheduler() {
@@ -85,6 +88,7 @@ TimePoint TickScheduler::now() const noexcept {
 Status TickScheduler::start() {
     if (manual_ != nullptr || thread_.joinable()) return Done{};
     try {
+        caretaker_->start();
         thread_ = std::thread{[this] { run(); }};
     } catch (const std::system_error& failure) {
         return Error{Errc::io, failure.code().value(), "cannot start the scheduler's thread"};
@@ -97,6 +101,7 @@ void TickScheduler::stop() noexcept {
     stopping_.store(true, std::memory_order_release);
     nudge();
     if (thread_.joinable()) thread_.join();
+    if (caretaker_) caretaker_->stop();
     if (store_ == nullptr) return;
     // No one rings here any more, and what the log holds moves into the file.
     if (auto ok = store_->retire_worker(); !ok) report_trouble(ok.error());
@@ -259,11 +264,13 @@ void TickScheduler::tick(TimePoint at) noexcept {
         report_.missed += passed;
         ++report_.ticks;
     }
-    if (auto ok = store_->audit(); !ok) {
+    if (caretaker_) {
+        caretaker_->request();
+    } else if (auto ok = store_->audit(); !ok) {
         report_trouble(ok.error());
-        return;
+    } else if (auto done = store_->checkpoint(false); !done) {
+        report_trouble(done.error());
     }
-    if (auto ok = store_->checkpoint(false); !ok) report_trouble(ok.error());
 }
 
 bool TickScheduler::file_changed() noexcept {

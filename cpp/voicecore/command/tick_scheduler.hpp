@@ -15,6 +15,7 @@
 #include "voicecore/base/clock.hpp"
 #include "voicecore/base/histogram.hpp"
 #include "voicecore/base/units.hpp"
+#include "voicecore/command/caretaker.hpp"
 #include "voicecore/command/doorbell.hpp"
 #include "voicecore/command/steering.hpp"
 #include "voicecore/command/store.hpp"
@@ -62,8 +63,8 @@ struct SchedulerReport {
 
 using WallClock = std::function<Millis()>;
 
-// One thread, vc-sched, with a connection of its own and one that is only watched. Every public
-// call is thread-safe.
+// One thread, vc-sched, with a connection of its own and one that is only watched; a second one for
+// what waits for the disk. Every public call is thread-safe.
 class TickScheduler {
   public:
     // The store is the scheduler's from now on. With a manual clock no thread runs: see turn().
@@ -155,6 +156,7 @@ class TickScheduler {
     std::int64_t seen_version_ = -1;
     bool more_ = false;  // the budget or the batch ended the last look
     std::thread thread_;
+    std::optional<Caretaker> caretaker_;  // none with a manual clock
 };
 
 }  // namespace voicecore::command
