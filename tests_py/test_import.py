@@ -47,11 +47,31 @@ def test_importing_costs_at_most_ten_milliseconds_beyond_the_standard_library() 
         "    if m.split('.')[0] in sys.stdlib_module_names and not m.startswith('_')))"
     ).strip()
     code = (
-        f"import {stdlib}\n"
+        f"import {stdlib or 'sys'}\n"
         "import time; t = time.process_time(); import voicecore; print(time.process_time() - t)"
     )
     cost = min(float(in_fresh_interpreter(code)) for _ in range(7))
     assert cost <= 0.010, f"{cost * 1000:.1f} ms"
+
+
+def test_whoever_only_sends_commands_loads_nothing_of_playing() -> None:
+    output = in_fresh_interpreter(
+        "import sys, voicecore\n"
+        "voicecore.SyncCommandQueue\n"
+        "print(sorted(m for m in sys.modules if m.startswith('voicecore.')))"
+    )
+    assert "'voicecore.queue'" in output
+    for name in ("engine", "player", "sinks", "sources", "scheduler"):
+        assert f"'voicecore.{name}'" not in output
+
+
+def test_every_public_name_and_module_is_found_when_it_is_named() -> None:
+    output = in_fresh_interpreter(
+        "import voicecore\n"
+        "print(all(getattr(voicecore, name) is not None for name in voicecore.__all__),\n"
+        "    voicecore.sinks.OggSink is voicecore.OggSink, hasattr(voicecore, 'nonsense'))"
+    )
+    assert output.split() == ["True", "True", "False"]
 
 
 def test_other_systems_get_one_clear_error() -> None:

@@ -17,7 +17,6 @@ if not _sys.platform.startswith("linux"):
 from typing import TYPE_CHECKING
 
 from voicecore._core import __version__
-from voicecore.engine import Engine, ManualClock
 from voicecore.errors import (
     AccessRefused,
     AddressInUse,
@@ -43,13 +42,11 @@ from voicecore.errors import (
     UnsupportedMedia,
     VoicecoreError,
 )
-from voicecore.player import Event, Player, PlayerState
-from voicecore.settings import EncoderSettings
-from voicecore.sinks import MemorySink, NullSink, OggSink, ReceivedPacket, Sink, UdpSink
-from voicecore.sources import OpusSource, PcmSource, Source, SourceInfo, ToneSource
 
 if TYPE_CHECKING:
     from voicecore.database import DatabaseError
+    from voicecore.engine import Engine, ManualClock
+    from voicecore.player import Event, Player, PlayerState
     from voicecore.queue import (
         Command,
         CommandQueue,
@@ -70,10 +67,14 @@ if TYPE_CHECKING:
     )
     from voicecore.scheduler import Scheduler, SchedulerStatistics, Session
     from voicecore.sessions import Claim, SessionMutex, SessionTaken
+    from voicecore.settings import EncoderSettings
+    from voicecore.sinks import MemorySink, NullSink, OggSink, ReceivedPacket, Sink, UdpSink
+    from voicecore.sources import OpusSource, PcmSource, Source, SourceInfo, ToneSource
     from voicecore.statistics import EngineStatistics, Lateness, PlayerStatistics, Underruns
     from voicecore.transcoding import TranscodeResult, transcode
 
-# What a bot does not need to start playing is loaded when it is first named.
+# Loaded when it is first named: whoever only sends commands loads nothing of playing, and the other
+# way round.
 _LAZY = {
     "Arrival": "receiver",
     "ArrivalTimes": "receiver",
@@ -82,15 +83,27 @@ _LAZY = {
     "CommandQueue": "queue",
     "CronLine": "schedule",
     "DatabaseError": "database",
+    "EncoderSettings": "settings",
+    "Engine": "engine",
     "EngineStatistics": "statistics",
+    "Event": "player",
     "FixedTimes": "schedule",
     "Interval": "schedule",
     "Lateness": "statistics",
+    "ManualClock": "engine",
     "MemoryScheduleStore": "schedule",
+    "MemorySink": "sinks",
     "NewCommand": "queue",
+    "NullSink": "sinks",
+    "OggSink": "sinks",
+    "OpusSource": "sources",
     "Outcome": "queue",
+    "PcmSource": "sources",
+    "Player": "player",
+    "PlayerState": "player",
     "PlayerStatistics": "statistics",
     "QueueStatistics": "queue",
+    "ReceivedPacket": "sinks",
     "Receiver": "receiver",
     "ReceiverStatistics": "receiver",
     "ScheduleChecker": "schedule",
@@ -100,9 +113,14 @@ _LAZY = {
     "Session": "scheduler",
     "SessionMutex": "sessions",
     "SessionTaken": "sessions",
+    "Sink": "sinks",
+    "Source": "sources",
+    "SourceInfo": "sources",
     "SqliteScheduleStore": "schedule",
     "SyncCommandQueue": "queue",
+    "ToneSource": "sources",
     "TranscodeResult": "transcoding",
+    "UdpSink": "sinks",
     "Underruns": "statistics",
     "transcode": "transcoding",
 }
@@ -111,9 +129,12 @@ _LAZY = {
 def __getattr__(name: str) -> object:
     import importlib
 
-    if name not in _LAZY:
+    if name in _LAZY:
+        value: object = getattr(importlib.import_module(f"voicecore.{_LAZY[name]}"), name)
+    elif name in _LAZY.values():
+        value = importlib.import_module(f"voicecore.{name}")
+    else:
         raise AttributeError(f"module 'voicecore' has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"voicecore.{_LAZY[name]}"), name)
     globals()[name] = value
     return value
 
