@@ -3,27 +3,18 @@
 #include <utility>
 
 namespace voicecore::playback {
-namespace {
 
 template <std::size_t... I>
-auto make_groups(TimePoint epoch, std::index_sequence<I...>) noexcept {
-    using Grids = std::array<DeadlineGrid, sizeof...(I)>;
-    return Grids{
-        DeadlineGrid{epoch + static_cast<std::int64_t>(I) * FrameClock::kPhase, kFrameDuration}...};
+std::array<FrameClock::Group, FrameClock::kGroups> FrameClock::make_groups(
+    TimePoint epoch, std::index_sequence<I...>) noexcept {
+    return {Group{
+        .grid = DeadlineGrid{epoch + static_cast<std::int64_t>(I) * kPhase, kFrameDuration}}...};
 }
-
-}  // namespace
 
 FrameClock::FrameClock(const Clock& clock, TimePoint epoch, FeedQueue& feed) noexcept
     : clock_{clock},
       feed_{feed},
-      groups_{[epoch]<std::size_t... I>(std::index_sequence<I...> indices){
-          const auto grids = make_groups(epoch, indices);
-return std::array<Group, kGroups>{Group{.grid = grids[I]}...};
-}  // namespace voicecore::playback
-(std::make_index_sequence<kGroups>{})
-}
-{}
+      groups_{make_groups(epoch, std::make_index_sequence<kGroups>{})} {}
 
 void FrameClock::attach(Stream& stream) noexcept {
     streams_.fetch_add(1, std::memory_order_acq_rel);

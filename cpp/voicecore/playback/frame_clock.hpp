@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "voicecore/base/deadline.hpp"
 #include "voicecore/playback/stream.hpp"
@@ -60,6 +61,9 @@ class FrameClock {
         Stream* first = nullptr;
         int size = 0;
     };
+    template <std::size_t... I>
+    [[nodiscard]] static std::array<Group, kGroups> make_groups(
+        TimePoint epoch, std::index_sequence<I...> indices) noexcept;
     void admit(TimePoint now) noexcept;
     void join_group(Stream& stream, TimePoint now) noexcept;
     void run_group(Group& group, TimePoint now) noexcept;
