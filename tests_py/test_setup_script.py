@@ -69,7 +69,8 @@ def test_where_sudo_would_ask_it_says_what_to_run_and_stops(bin_folder: Path) ->
     done = set_up(bin_folder)
     assert done.returncode == 1
     assert "sudo apt-get install -y --no-install-recommends" in done.stderr
-    assert "libopus-dev" in done.stderr and "catch2" in done.stderr
+    assert "libopus-dev" in done.stderr
+    assert "catch2" in done.stderr
     assert "apt-get was run" not in done.stderr
 
 

@@ -112,7 +112,7 @@ def test_a_worker_finds_its_file_gone_and_writes_no_more(
         queue.enqueue("work")
         queue.claim()
         make_away_with(db, how)
-        wall[0] += 1.0
+        wall[0] += 2.0
         for _ in range(2):
             with pytest.raises(DatabaseError, match=says):
                 queue.claim()
@@ -182,7 +182,8 @@ async def test_a_scheduler_whose_locks_were_dropped_says_so_and_claims_no_more(
                 await asyncio.sleep(0.01)
         assert handled == [before]
         found = await queue.get(after)
-        assert found is not None and found.state == "ready"
+        assert found is not None
+        assert found.state == "ready"
         await scheduler.shutdown()
 
 

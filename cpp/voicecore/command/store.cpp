@@ -79,7 +79,7 @@ Status Store::still_in_place() {
 }
 
 Status Store::look_after(Millis now) {
-    constexpr Millis kEvery = 1'000;
+    constexpr Millis kEvery = 2'000;  // as often as a scheduler ticks
     if (!care_ || (now >= looked_after_ && now - looked_after_ < kEvery)) return Done{};
     looked_after_ = now;
     if (auto ok = audit(); !ok) return ok;

@@ -154,7 +154,7 @@ class Store {
     [[nodiscard]] Status checkpoint(bool truncate);
     // Is the file still ours? See FileGuard. Once it was not, every call is refused.
     [[nodiscard]] Status audit();
-    // For a Caretaker, which does from now on what claim() does once a second.
+    // For a Caretaker, which does from now on what claim() does every two seconds.
     [[nodiscard]] std::shared_ptr<Verdict> leave_care() noexcept {
         care_ = false;
         return verdict_;
@@ -167,8 +167,8 @@ class Store {
     Store(StoreOptions options, Database database, FileGuard guard);
     friend class ClaimPass;
     [[nodiscard]] Status usable() const;
-    // What a worker owes its file, at most once a second: audits it, and moves a log that has grown
-    // large into it. For those who claim without a scheduler, whose caretaker does both.
+    // What a worker owes its file, at most every two seconds: audits it, and moves a log that has
+    // grown large into it. For those who claim without a scheduler, whose caretaker does both.
     [[nodiscard]] Status look_after(Millis now);
     [[nodiscard]] bool log_is_large() const;
     // What is sent into a file that is no longer there would be gone, although it was committed.

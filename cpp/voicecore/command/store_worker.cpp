@@ -35,7 +35,7 @@ class Patience {
     static constexpr Nanoseconds kLongest = std::chrono::microseconds{150};
     static constexpr int kEnough = 4;
     static constexpr int kInVain = -16;
-    const SteadyClock clock_;
+    const SteadyClock clock_{};
     TimePoint finished_{};
     int credit_ = 0;
 };
@@ -66,22 +66,18 @@ void StoreWorker::run(StoreCall& call) noexcept {
 }
 
 void StoreWorker::submit(std::shared_ptr<StoreCall> call, std::function<void()> done) {
-    bool taken = false;
-    {
-        const std::lock_guard lock{jobs_mutex_};
-        if (!closing_) {
-            if (!thread_.joinable()) thread_ = std::thread{[this] { work(); }};
-            jobs_.push_back({std::move(call), std::move(done)});
-            taken = true;
-        }
-    }
-    if (taken) {
-        // Behind the lock: a thread that is woken while we hold it only goes to sleep once more.
-        more_.signal();
+    std::unique_lock lock{jobs_mutex_};
+    if (closing_) {
+        lock.unlock();
+        call->fail(Error{Errc::closed, 0, "the queue " + options_.path + " is closed"});
+        done();
         return;
     }
-    call->fail(Error{Errc::closed, 0, "the queue " + options_.path + " is closed"});
-    done();
+    if (!thread_.joinable()) thread_ = std::thread{[this] { work(); }};
+    jobs_.push_back({std::move(call), std::move(done)});
+    lock.unlock();
+    // Behind the lock: a thread that is woken while we hold it only goes to sleep once more.
+    more_.signal();
 }
 
 void StoreWorker::work() noexcept {
