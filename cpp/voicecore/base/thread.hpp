@@ -11,14 +11,16 @@ VOICECORE_EXPORT void enter_native_thread(const char* name) noexcept;
 
 enum class Priority {
     normal,    // the system refused anything higher
-    nice,      // nice -11
+    nice,      // nice -11, short turns
     realtime,  // SCHED_FIFO, lowest level
 };
 
-// Asks for SCHED_FIFO, then for nice -11; says what it got. Only for the calling thread.
+// Asks for SCHED_FIFO, then for nice -11 and short turns; says what it got. Only for the calling
+// thread.
 VOICECORE_EXPORT Priority raise_thread_priority() noexcept;
 
-// Asks for nice -11 alone: for a thread that is to be punctual and also waits for disks.
+// Asks for nice -11 and short turns alone: for a thread that is to be punctual and also waits for
+// disks. It gets the short turns whatever it gives back.
 VOICECORE_EXPORT Priority raise_thread_niceness() noexcept;
 
 // The calling thread's timer slack, 50 µs by default, becomes 1 ns: sleeps end when asked.
