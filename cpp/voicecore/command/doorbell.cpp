@@ -101,15 +101,20 @@ bool Doorbell::answer() noexcept {
     return rang;
 }
 
-bool ring(const std::string& bell) noexcept {
-    const int fd = make_socket();
-    if (fd < 0) return false;
-    const bool sent = with_address(bell, [&](const sockaddr_un& address) {
-        return ::sendto(fd, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL,
+Ringer::~Ringer() {
+    if (fd_ >= 0) ::close(fd_);
+}
+
+void Ringer::prepare() noexcept {
+    if (fd_ < 0) fd_ = make_socket();
+}
+
+bool Ringer::ring(const std::string& bell) const noexcept {
+    if (fd_ < 0) return false;
+    return with_address(bell, [&](const sockaddr_un& address) {
+        return ::sendto(fd_, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL,
                         reinterpret_cast<const sockaddr*>(&address), sizeof address) == 1;
     });
-    ::close(fd);
-    return sent;
 }
 
 }  // namespace voicecore::command

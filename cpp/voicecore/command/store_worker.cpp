@@ -5,7 +5,6 @@
 
 #include "voicecore/base/thread.hpp"
 #include "voicecore/base/units.hpp"
-#include "voicecore/command/doorbell.hpp"
 
 namespace voicecore::command {
 namespace {
@@ -60,9 +59,10 @@ void StoreWorker::run(StoreCall& call) noexcept {
         }
         call.run(*store_);
         bells = store_->take_bells();
+        if (!bells.empty()) ringer_.prepare();
     }
     // After COMMIT: whoever looks now finds it.
-    for (const std::string& bell : bells) ring(bell);
+    for (const std::string& bell : bells) ringer_.ring(bell);
 }
 
 void StoreWorker::submit(std::shared_ptr<StoreCall> call, std::function<void()> done) {

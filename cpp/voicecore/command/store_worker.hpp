@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "voicecore/base/clock.hpp"
+#include "voicecore/command/doorbell.hpp"
 #include "voicecore/command/store.hpp"
 
 namespace voicecore::command {
@@ -53,6 +54,7 @@ class StoreWorker {
     std::mutex store_mutex_;  // the store; taken before none other
     std::unique_ptr<Store> store_;
     bool shut_ = false;
+    Ringer ringer_;
 
     std::mutex jobs_mutex_;
     std::vector<Job> jobs_;
