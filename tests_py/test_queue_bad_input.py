@@ -27,8 +27,8 @@ from voicecore import (
 
 BAD: list[tuple[str, Callable[[SyncCommandQueue], Any]]] = [
     ("command", lambda q: q.enqueue("x\ud800")),
-    ("requested_by", lambda q: q.enqueue("x", requested_by=5)),
-    ("dedup_key", lambda q: q.enqueue("x", dedup_key=5)),
+    ("requested_by", lambda q: q.enqueue("x", requested_by=5)),  # type: ignore[arg-type]
+    ("dedup_key", lambda q: q.enqueue("x", dedup_key=5)),  # type: ignore[arg-type]
     ("key", lambda q: q.enqueue("x", key="\ud800")),
     ("entry_id", lambda q: q.enqueue("x", 2**70)),
     ("delay", lambda q: q.enqueue("x", delay=float("nan"))),

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Protocol, cast
 
 from voicecore import _core, _validate
 from voicecore.errors import Closed, InvalidArgument
-from voicecore.queue.convert import fields_of, millis, result_text, seconds_or_none
+from voicecore.queue.convert import millis, result_text, row_of_new, seconds_or_none
 from voicecore.queue.model import (
     DEFAULT_KEY,
     EVERY_KEY,
@@ -121,14 +121,14 @@ class QueueBase:
             InvalidArgument: a value out of its range.
         """
         now = self.now()
-        fields_ = fields_of(NewCommand(command, *args, **fields), now)
-        connection.execute(_INSERT, (*fields_[:5], millis(now), *fields_[5:]))
+        row = row_of_new(NewCommand(command, *args, **fields), now)
+        connection.execute(_INSERT, (*row[:5], millis(now), *row[5:]))
 
     # -- native calls ------------------------------------------------------------------------------
 
     def _enqueue(self, commands: Iterable[NewCommand]) -> _core.QueueCall:
         now = self.now()
-        return self._native.enqueue([fields_of(one, now) for one in commands], millis(now))
+        return self._native.enqueue([row_of_new(one, now) for one in commands], millis(now))
 
     def _claim(self, limit: int, lease: float | None, started_at: float | None) -> _core.QueueCall:
         _validate.whole("limit", limit, 1, 100_000)

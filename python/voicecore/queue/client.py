@@ -21,6 +21,7 @@ from voicecore.queue.convert import (
     new_command,
     outcome_of,
     result_text,
+    row_of,
     workers_from_rows,
 )
 from voicecore.queue.model import (
@@ -123,7 +124,9 @@ class CommandQueue(QueueBase):
             InvalidArgument: a value out of its range.
             DatabaseError: nothing was sent.
         """
-        one = NewCommand(
+        now = self.now()
+        row = row_of(
+            now,
             command,
             entry_id,
             key,
@@ -136,7 +139,7 @@ class CommandQueue(QueueBase):
             max_attempts,
             overtakes,
         )
-        return cast(int, (await self._do(self._enqueue((one,))))[0])
+        return cast(int, (await self._do(self._native.enqueue([row], millis(now))))[0])
 
     async def enqueue_many(
         self, commands: Iterable[NewCommand | Mapping[str, Any] | Sequence[Any]]

@@ -19,9 +19,11 @@ from voicecore.queue.convert import (
     new_command,
     outcome_of,
     result_text,
+    row_of,
     workers_from_rows,
 )
 from voicecore.queue.model import (
+    DEFAULT,
     Command,
     NewCommand,
     Outcome,
@@ -29,6 +31,7 @@ from voicecore.queue.model import (
     Row,
     Value,
     WorkerInfo,
+    _Default,
 )
 
 
@@ -60,9 +63,38 @@ class SyncCommandQueue(QueueBase):
             self._closed = True
             self._native.close()
 
-    def enqueue(self, command: str, entry_id: int | None = None, **fields: Any) -> int:
+    def enqueue(
+        self,
+        command: str,
+        entry_id: int | None = None,
+        *,
+        key: str | int | None = None,
+        args: Mapping[str, Any] | None = None,
+        requested_by: str | None = None,
+        dedup_key: str | None = None,
+        delay: float = 0.0,
+        expires_after: float | _Default | None = DEFAULT,
+        priority: int = 0,
+        max_attempts: int = 1,
+        overtakes: bool = False,
+    ) -> int:
         """Send a command; returns its id once it is committed."""
-        return cast(int, self._run(self._enqueue((NewCommand(command, entry_id, **fields),)))[0])
+        now = self.now()
+        row = row_of(
+            now,
+            command,
+            entry_id,
+            key,
+            args,
+            requested_by,
+            dedup_key,
+            delay,
+            expires_after,
+            priority,
+            max_attempts,
+            overtakes,
+        )
+        return cast(int, self._run(self._native.enqueue([row], millis(now)))[0])
 
     def enqueue_many(
         self, commands: Iterable[NewCommand | Mapping[str, Any] | Sequence[Any]]

@@ -116,6 +116,11 @@ class Scheduler:
         self.on_fatal = on_fatal
         self.sessions = SessionMutex(self.queue, single=single)
         self.state_repo = StateRepository(self.queue)
+        # A subclass has its own way of draining: commands are claimed where it looks for them.
+        self._drains_itself = any(
+            getattr(type(self), name) is not getattr(Scheduler, name)
+            for name in ("tick", "_drain_commands", "_take_commands")
+        )
         self._pending_tasks: set[asyncio.Task[Any]] = set()
         self._runner: asyncio.Task[None] | None = None
         self._shutdown: asyncio.Task[None] | None = None
@@ -306,7 +311,7 @@ class Scheduler:
         self._prune_at = time.monotonic() + (2.0 if gone == 500 else 300.0)
 
     async def _take_commands(self) -> list[Command]:
-        if self._native is not None and not self._drains_itself():
+        if self._native is not None and not self._drains_itself:
             return [command_from_row(row) for row in self._native.take()]
         return await self.queue.claim(_BATCH, started_at=self._turns.started_at)
 
@@ -318,14 +323,6 @@ class Scheduler:
 
     def _spawn(self, work: Any) -> asyncio.Task[Any]:
         return self._supervisor.spawn(work)
-
-    def _drains_itself(self) -> bool:
-        """A subclass has its own way of draining: commands are claimed where it looks for them."""
-        mine = type(self)
-        return any(
-            getattr(mine, name) is not getattr(Scheduler, name)
-            for name in ("tick", "_drain_commands", "_take_commands")
-        )
 
     # -- seen from outside -------------------------------------------------------------------------
 

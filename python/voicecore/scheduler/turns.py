@@ -109,7 +109,7 @@ class Turns:
             scheduler._poll,
             round(queue.lease * 1000),
             scheduler._budget,
-            not scheduler._drains_itself(),
+            not scheduler._drains_itself,
             scheduler._doorbell,
             None if self.started_at is None else round(self.started_at * 1000),
             None if scheduler._time is None else scheduler._time._native,
