@@ -8,21 +8,31 @@
 //     claims ROWS of them BATCH at a time and acknowledges them BATCH at a time
 // core_queue history EMPTY FULL ROUNDS BYTES PAST
 //     two files, one of them with PAST finished commands: ROUNDS claims and acks of each, in turns
+// core_queue wake PATH normal|full COUNT BYTES
+//     a process that enqueues every 10 ms and one that is rung for, claims and acknowledges
 //
 // Prints "name value" pairs; nanoseconds.
+#include <poll.h>
 #include <sqlite3.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
+#include "voicecore/command/doorbell.hpp"
 #include "voicecore/command/store.hpp"
 
 namespace {
@@ -210,6 +220,73 @@ void history(const std::string& empty, const std::string& full, std::int64_t rou
     std::printf("\n");
 }
 
+constexpr auto kPeriod = std::chrono::milliseconds{10};
+constexpr int kPatienceMs = 2'000;
+
+// When each command was sent: shared by the two processes.
+std::int64_t* shared_instants(std::int64_t count) {
+    void* at = ::mmap(nullptr, static_cast<std::size_t>(count) * sizeof(std::int64_t),
+                      PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) fail("no memory");
+    return static_cast<std::int64_t*>(at);
+}
+
+void send_paced(const std::string& path, bool full, std::int64_t count, std::size_t bytes,
+                std::int64_t* sent) {
+    auto store = open(path, full);
+    Ringer ringer;
+    ringer.prepare();
+    NewCommand one{.command = "job", .args = payload(bytes)};
+    const auto began = Clock::now();
+    for (std::int64_t i = 0; i < count; ++i) {
+        std::this_thread::sleep_until(began + i * kPeriod);
+        sent[i] = nanoseconds(Clock::now().time_since_epoch());
+        one.entry_id = i;
+        one.key = "guild-" + std::to_string(i % kKeys);
+        must(store->enqueue({&one, 1}, wall()));
+        for (const std::string& bell : store->take_bells()) ringer.ring(bell);
+    }
+}
+
+void wake(const std::string& path, bool full, std::int64_t count, std::size_t bytes) {
+    auto* sent = shared_instants(count);
+    auto store = open(path, full);
+    const auto bell = must(Doorbell::hang(path));
+    must(store->announce(::getpid(), bell->path(), wall()));
+    store.reset();  // a connection does not survive a fork
+    const pid_t sender = ::fork();
+    if (sender == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        send_paced(path, full, count, bytes, sent);
+        std::_Exit(0);
+    }
+    store = open(path, full);
+    std::vector<std::int64_t> late;
+    auto next = Clock::now() + kTick;
+    while (static_cast<std::int64_t>(late.size()) < count) {
+        pollfd watched{.fd = bell->fd(), .events = POLLIN, .revents = 0};
+        if (::poll(&watched, 1, kPatienceMs) <= 0) fail("the bell does not ring");
+        bell->answer();
+        while (true) {
+            const auto found = must(store->claim(request(32)));
+            if (found.claimed.empty()) break;
+            const std::int64_t at = nanoseconds(Clock::now().time_since_epoch());
+            for (const Command& each : found.claimed) {
+                late.push_back(at - sent[each.entry_id.value()]);
+                must(store->ack(each.id, each.attempt, wall(), "done"));
+            }
+        }
+        if (Clock::now() >= next) {
+            must(store->checkpoint(false));
+            next += kTick;
+        }
+    }
+    ::waitpid(sender, nullptr, 0);
+    std::printf(
+        "p50_ns %lld p99_ns %lld max_ns %lld\n", static_cast<long long>(quantile(late, 0.5)),
+        static_cast<long long>(quantile(late, 0.99)), static_cast<long long>(quantile(late, 1.0)));
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -223,6 +300,8 @@ int main(int count, char** words) {
         pairs(given[1], given[2] == "full", number(3), static_cast<int>(number(4)));
     } else if (given.size() == 6 && given[0] == "history") {
         history(given[1], given[2], number(3), static_cast<std::size_t>(number(4)), number(5));
+    } else if (given.size() == 5 && given[0] == "wake") {
+        wake(given[1], given[2] == "full", number(3), static_cast<std::size_t>(number(4)));
     } else {
         fail("see the head of core_queue.cpp");
     }

@@ -38,7 +38,7 @@ def _wake(found: Row) -> str:
                     f"{row['bytes']:,}",
                     *_spread(row["latency_ms"]),
                     f"{round(row['handled']):,} of {round(row['sent']):,}",
-                    number(row["idle_cpu_percent"], 2),
+                    "" if row["idle_cpu_percent"] is None else number(row["idle_cpu_percent"], 2),
                     wakes,
                     round(row["runs"]),
                 ]

@@ -41,6 +41,7 @@ SIDES = (
     Side("huey, every 10 ms", "huey", {"poll_s": 0.010}),
     Side("persist-queue, every 10 ms", "persist-queue", {"poll_s": 0.010}),
 )
+CORE = "voicecore's core, C++, both processes"
 QUICK = ("voicecore, doorbell", "voicecore, data_version", "lesson, aiosqlite, 2 s tick")
 
 
@@ -56,13 +57,14 @@ def run(lab: QueueLab) -> dict[str, Any]:
             for size in side.sizes:
                 job = (f"{side.title}|{size}", partial(_measure, lab, side, level, size))
                 (once if side.slow else fast).append(job)
+        fast += [(f"{CORE}|{size}", partial(_core, lab, level, size)) for size in SIZES]
         for jobs, repeats in ((fast, lab.repeats(2)), (once, 1)):
             for name, found in interleave(repeats, jobs).items():
                 title, _, text = name.partition("|")
                 rows.append({"side": title, "level": level, "bytes": int(text), **found})
     idle = {side.title: _idle(lab, side) for side in SIDES if not lab.quick or side.title in QUICK}
     for row in rows:
-        row["idle_cpu_percent"] = idle[row["side"]]
+        row["idle_cpu_percent"] = idle.get(row["side"])
     return {"rows": rows, "bars": [bar.record() for bar in _bars(rows)]}
 
 
@@ -95,6 +97,15 @@ def _measure(lab: QueueLab, side: Side, level: str, size: int) -> dict[str, Any]
         "handled": len(latencies),
         "wakes": result.get("wakes", {}),
     }
+
+
+def _core(lab: QueueLab, level: str, size: int) -> dict[str, Any]:
+    """The same without Python: what two processes, their commits and a bell take here."""
+    count = lab.count(COUNT)
+    with lab.file() as path:
+        found = lab.core("wake", path, level, count, size)
+    latency = {name: round(found[f"{name}_ns"] / 1e6, 4) for name in ("p50", "p99", "max")}
+    return {"latency_ms": latency, "sent": count, "handled": count, "wakes": {"doorbell": count}}
 
 
 def _idle(lab: QueueLab, side: Side) -> float:
