@@ -16,8 +16,11 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <sstream>
 #include <utility>
+
+#include "voicecore/base/process_mutex.hpp"
 
 namespace voicecore::command {
 namespace {
@@ -66,10 +69,14 @@ bool own_lock_on(std::uint64_t device, std::uint64_t inode) {
 // Whether the system shows our locks on files of this device; some mounts go by another number
 // there. Asked once for each: the list takes a grace period of the kernel (10 ms and more).
 bool shows_locks(std::uint64_t device, std::uint64_t inode) {
-    static std::mutex mutex;
-    static std::map<std::uint64_t, bool> known;
-    const std::lock_guard lock{mutex};
-    const auto [found, is_new] = known.try_emplace(device, false);
+    struct Asked {
+        ProcessMutex mutex;
+        std::map<std::uint64_t, bool> devices;
+    };
+    // Never destroyed: threads may still look while the process ends.
+    static Asked& asked = *std::make_unique<Asked>().release();
+    const std::lock_guard lock{asked.mutex};
+    const auto [found, is_new] = asked.devices.try_emplace(device, false);
     if (is_new) found->second = own_lock_on(device, inode);
     return found->second;
 }

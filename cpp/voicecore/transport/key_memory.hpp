@@ -2,8 +2,9 @@
 #pragma once
 
 #include <cstddef>
-#include <mutex>
 #include <vector>
+
+#include "voicecore/base/process_mutex.hpp"
 
 namespace voicecore::transport {
 
@@ -13,7 +14,7 @@ namespace voicecore::transport {
 class KeyMemory {
   public:
     // `size` bytes each, which divides a page.
-    explicit KeyMemory(std::size_t size) noexcept : size_{size} {}
+    explicit KeyMemory(std::size_t size) : size_{size} {}
     KeyMemory(const KeyMemory&) = delete;
     KeyMemory& operator=(const KeyMemory&) = delete;
 
@@ -24,7 +25,7 @@ class KeyMemory {
 
   private:
     const std::size_t size_;
-    std::mutex mutex_;
+    ProcessMutex mutex_;
     std::vector<void*> free_;  // never smaller than what has been made: give_back() cannot fail
     std::size_t made_ = 0;
 };

@@ -8,6 +8,8 @@
 #include <memory>
 #include <mutex>
 
+#include "voicecore/base/process_mutex.hpp"
+
 namespace voicecore::transport {
 namespace {
 
@@ -15,7 +17,7 @@ using Fingerprint = std::array<std::uint8_t, crypto_generichash_BYTES_MIN>;
 static_assert(crypto_generichash_BYTES_MIN == 16);
 
 struct Registry {
-    std::mutex mutex;
+    ProcessMutex mutex;
     std::map<Fingerprint, NonceCounter*> known;
     // Never moves its values, and keeps them close together for the clock thread.
     std::deque<NonceCounter> counters;
