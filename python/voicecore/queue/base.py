@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, Protocol, cast
 
 from voicecore import _core, _validate
-from voicecore.errors import Closed, InvalidArgument
+from voicecore.errors import Closed, InvalidArgument, QueueTimeout
 from voicecore.queue.convert import millis, result_text, row_of_new, seconds_or_none
 from voicecore.queue.model import (
     DEFAULT_KEY,
@@ -20,8 +20,8 @@ from voicecore.queue.model import (
 )
 
 # Seconds between two looks at a command or a session that is waited for.
-POLL_FIRST: Final = 0.005
-POLL_LONGEST: Final = 0.05
+_PAUSE_FIRST: Final = 0.005
+_PAUSE_LONGEST: Final = 0.05
 
 
 class Executor(Protocol):
@@ -35,6 +35,16 @@ _INSERT: Final = (
     " priority, not_before, expires_at, overtakes, max_attempts)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+
+
+def pauses(timeout: float | None, what: str) -> Iterator[float]:
+    """Seconds until the next look at `what`, growing; `QueueTimeout` when the time is up."""
+    began = time.monotonic()
+    pause = _PAUSE_FIRST
+    while timeout is None or time.monotonic() - began < timeout:
+        yield pause
+        pause = min(pause * 1.5, _PAUSE_LONGEST)
+    raise QueueTimeout(f"{what} has not ended within {timeout:g} seconds")
 
 
 class QueueBase:

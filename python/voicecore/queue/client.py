@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 
 from voicecore import _bridge, _core, _validate
-from voicecore.errors import QueueTimeout
-from voicecore.queue.base import POLL_FIRST, POLL_LONGEST, QueueBase
+from voicecore.queue.base import QueueBase, pauses
 from voicecore.queue.convert import (
     MAX_INTEGER,
     command_from_row,
@@ -252,13 +250,9 @@ class CommandQueue(QueueBase):
             QueueTimeout: `timeout` seconds have passed.
             InvalidArgument: there is no such command.
         """
-        began = time.monotonic()
-        pause = POLL_FIRST
-        while (outcome := outcome_of(await self.get(id), id)) is None:
-            if timeout is not None and time.monotonic() - began >= timeout:
-                raise QueueTimeout(f"command {id} has not ended within {timeout:g} seconds")
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, POLL_LONGEST)
+        waiting = pauses(timeout, f"command {id}")
+        while (outcome := outcome_of(await self.get(id), id)) is None:  # noqa: ASYNC110  # elsewhere
+            await asyncio.sleep(next(waiting))
         return outcome
 
     async def wait_session(
@@ -277,8 +271,7 @@ class CommandQueue(QueueBase):
         Raises:
             QueueTimeout: it still runs.
         """
-        began = time.monotonic()
-        pause = POLL_FIRST
+        waiting = pauses(timeout, f"the session of {key}")
         sql = "SELECT attempt, owner, outcome FROM bot_sessions WHERE key = ?"
         while True:
             rows = await self.execute(sql, (key_text(key),))
@@ -290,10 +283,7 @@ class CommandQueue(QueueBase):
                 return "lost"
             if owner is None:
                 return cast("str | None", outcome)
-            if timeout is not None and time.monotonic() - began >= timeout:
-                raise QueueTimeout(f"the session of {key} still runs after {timeout:g} seconds")
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, POLL_LONGEST)
+            await asyncio.sleep(next(waiting))
 
     async def peek(self, limit: int = 100) -> list[Command]:
         """What waits or runs, oldest first."""

@@ -8,8 +8,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from voicecore import _core, _validate
-from voicecore.errors import QueueTimeout
-from voicecore.queue.base import POLL_FIRST, POLL_LONGEST, QueueBase
+from voicecore.queue.base import QueueBase, pauses
 from voicecore.queue.convert import (
     MAX_INTEGER,
     command_from_row,
@@ -151,13 +150,9 @@ class SyncCommandQueue(QueueBase):
             QueueTimeout: `timeout` seconds have passed.
             InvalidArgument: there is no such command.
         """
-        began = time.monotonic()
-        pause = POLL_FIRST
+        waiting = pauses(timeout, f"command {id}")
         while (outcome := outcome_of(self.get(id), id)) is None:
-            if timeout is not None and time.monotonic() - began >= timeout:
-                raise QueueTimeout(f"command {id} has not ended within {timeout:g} seconds")
-            time.sleep(pause)
-            pause = min(pause * 1.5, POLL_LONGEST)
+            time.sleep(next(waiting))
         return outcome
 
     def peek(self, limit: int = 100) -> list[Command]:
