@@ -85,3 +85,15 @@ def test_other_systems_get_one_clear_error() -> None:
     )
     assert "runs on Linux" in output
     assert "win32" in output
+
+
+def test_a_command_loads_nothing_of_the_others() -> None:
+    output = in_fresh_interpreter(
+        "import sys\n"
+        "from voicecore.cli import run\n"
+        "run(['queue', '--help'])\n"
+        "loaded = {'doctor', 'play', 'probe', 'receive', 'schedule', 'transcode', 'work'}\n"
+        "print([m for m in sorted(loaded) if f'voicecore.cli.{m}' in sys.modules],\n"
+        "      'rich' in sys.modules, 'voicecore._codec' in sys.modules)"
+    )
+    assert output.splitlines()[-1] == "[] False False"

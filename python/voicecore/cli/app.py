@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Final, NoReturn, cast
 
 import click
 
 from voicecore import __version__
-from voicecore.cli.doctor import doctor
 from voicecore.cli.exits import Exit, Interrupted, exit_code, text_of
 from voicecore.cli.output import complain
-from voicecore.cli.play import play
-from voicecore.cli.probe import probe
-from voicecore.cli.queue import queue
-from voicecore.cli.receive import receive
-from voicecore.cli.schedule import schedule
-from voicecore.cli.transcode import transcode
-from voicecore.cli.work import work
+
+COMMANDS: Final = ("doctor", "play", "probe", "queue", "receive", "schedule", "transcode", "work")
+"""Each is a module of its own that has a command of its name."""
+
+
+class Commands(click.Group):
+    """Imports a command when it is asked for: together they take most of a short command's time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All of them, in alphabetical order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of them; None: there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"voicecore.cli.{cmd_name}")
+        return cast(click.Command, getattr(module, cmd_name))
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     invoke_without_command=True,
     epilog="""\b
@@ -49,10 +61,6 @@ def cli(context: click.Context) -> int | None:
         click.echo(context.get_help(), err=True)
         return Exit.USAGE
     return None
-
-
-for _command in (probe, play, receive, transcode, queue, schedule, work, doctor):
-    cli.add_command(_command)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
