@@ -11,7 +11,11 @@
 // bare send PORT N SECONDS
 //     N streams' datagrams, one each 20 ms, in ten groups 2 ms apart, through connected sockets
 //
-// Prints "frames N cpu_ns N wall_ns N", "rss_before KIB rss_after KIB" or "sent N cpu_ns N".
+// bare late PORT N SECONDS
+//     the same, and how late each send() is called
+//
+// Prints "frames N cpu_ns N wall_ns N", "rss_before KIB rss_after KIB", "sent N cpu_ns N" or
+// "p50_ns N p99_ns N p99_9_ns N max_ns N".
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <libavcodec/avcodec.h>
@@ -209,10 +213,26 @@ static int memory_demux(char** argv) {
     return 0;
 }
 
+static int by_value(const void* left, const void* right) {
+    const int64_t a = *(const int64_t*)left;
+    const int64_t b = *(const int64_t*)right;
+    return (a > b) - (a < b);
+}
+
+static void print_lateness(int64_t* late, long count) {
+    qsort(late, (size_t)count, sizeof *late, by_value);
+    const long last = count - 1;
+    printf("p50_ns %lld p99_ns %lld p99_9_ns %lld max_ns %lld\n", (long long)late[last / 2],
+           (long long)late[last * 99 / 100], (long long)late[last * 999 / 1000],
+           (long long)late[last]);
+}
+
 static int send_only(char** argv) {
     enum { kGroups = 10, kDatagram = 12 + 320 + 16 + 4 };
     const int count = atoi(argv[3]);
     const double seconds = strtod(argv[4], NULL);
+    const long room = (long)(seconds * 500 + 1) * (count / kGroups + 1);
+    int64_t* late = strcmp(argv[1], "late") == 0 ? calloc((size_t)room, sizeof *late) : NULL;
     const struct sched_param lowest = {.sched_priority = 1};
     sched_setscheduler(0, SCHED_FIFO, &lowest);  // as voicecore's clock, where allowed
     struct sockaddr_in to = {.sin_family = AF_INET,
@@ -233,8 +253,13 @@ static int send_only(char** argv) {
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
         const long group = turn % kGroups;
         for (long i = group * count / kGroups; i < (group + 1) * count / kGroups; ++i) {
+            if (late != NULL) late[sent] = now_ns(CLOCK_MONOTONIC) - due;
             sent += send(sockets[i], datagram, sizeof datagram, MSG_DONTWAIT) > 0;
         }
+    }
+    if (late != NULL) {
+        print_lateness(late, sent);
+        return 0;
     }
     printf("sent %ld cpu_ns %lld\n", sent, (long long)(now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu0));
     return 0;
@@ -246,7 +271,9 @@ int main(int argc, char** argv) {
     if (argc == 8 && strcmp(argv[1], "cpu") == 0) return cpu(argv);
     if (argc == 6 && strcmp(argv[1], "memory-transcode") == 0) return memory_transcode(argv);
     if (argc == 4 && strcmp(argv[1], "memory-demux") == 0) return memory_demux(argv);
-    if (argc == 5 && strcmp(argv[1], "send") == 0) return send_only(argv);
+    if (argc == 5 && (strcmp(argv[1], "send") == 0 || strcmp(argv[1], "late") == 0)) {
+        return send_only(argv);
+    }
     fprintf(stderr, "usage: see the head of bare.c\n");
     return 2;
 }

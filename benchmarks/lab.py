@@ -137,6 +137,21 @@ class Lab:
             recorder.stop()
         return {"streams": streams, "cpu_percent": round(found["cpu_ns"] / seconds / 1e7, 3)}
 
+    def bare_lateness(self, streams: int, seconds: float, *, hogs: int = 0) -> dict[str, Any]:
+        """How late a bare loop is that sleeps and sends as the clock does, at the same priority."""
+        with contextlib.ExitStack() as stack:
+            recorder = stack.enter_context(Recorder(self.programs.recorder, limit=seconds + 10))
+            if hogs:
+                stack.enter_context(cpu_hogs(hogs, seconds + 1.0))
+            found = program_output([self.programs.bare, "late", recorder.port, streams, seconds])
+            recorder.stop()
+        return {
+            "streams": streams,
+            "send_lateness_ms": {
+                name: round(found[f"{name}_ns"] / 1e6, 4) for name in ("p50", "p99", "p99_9", "max")
+            },
+        }
+
     def peer_window(self, **wanted: Any) -> dict[str, Any]:
         """The same with discord.py, which may be too busy to come to an end."""
         try:

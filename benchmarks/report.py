@@ -54,7 +54,9 @@ process at one stream over UDP, its clock thread included, against the bare call
 once frame by frame every 20 ms and once in eights every 160 ms, which is how voicecore refills and
 keeps caches warmer: the stricter of the two.""",
     "lateness": """\
-By the engine's own histogram, taken at the send call, within the window.""",
+By the engine's own histogram, taken at the send call, within the window. *bare C loop*: one
+real-time thread where that is allowed, which sleeps until each group's deadline and sends as many
+datagrams: what the machine itself makes late.""",
     "memory": """\
 RSS difference over 100 streams, playing for some seconds, against the same number of bare library
 objects that have done the same work.""",

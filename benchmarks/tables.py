@@ -125,18 +125,19 @@ def _cpu_of_one(found: Row) -> str:
 
 
 def _lateness(found: Row) -> str:
-    head = ("condition", "p50", "p99", "p99.9", "max ms", "clock thread %", "priority")
+    head = ("side", "condition", "p50", "p99", "p99.9", "max ms", "clock thread %", "priority")
     return table(
         head,
         [
             [
+                row["side"],
                 row["condition"],
                 *(
                     number(row["send_lateness_ms"][name], 3)
                     for name in ("p50", "p99", "p99_9", "max")
                 ),
-                number(row["cpu_percent"]["clock"]),
-                row["sender"]["priority"],
+                number(row["cpu_percent"]["clock"]) if "sender" in row else "",
+                row["sender"]["priority"] if "sender" in row else "",
             ]
             for row in found["rows"]
         ],

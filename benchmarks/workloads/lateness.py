@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from benchmarks.lab import VOICECORE, Bar, Lab, interleave
+from benchmarks.lab import VOICECORE, Bar, Job, Lab, interleave
 
 NAME = "lateness"
 TITLE = "Lateness at the send call, 500 streams"
 
 STREAMS = 500
+BARE = "bare C loop"
+HOGS = {"idle": 0, "two CPU hogs": 2}
+"""Where the bare loop runs as well: it has no Python thread beside it."""
 LIMITS_MS = {"idle": 0.5, "busy thread": 0.5, "two CPU hogs": 1.0}
 
 
@@ -19,7 +22,7 @@ def run(lab: Lab) -> dict[str, Any]:
 
     def job(name: str) -> dict[str, Any]:
         lab.note(f"lateness: {name}")
-        hogs = 2 if name == "two CPU hogs" else 0
+        hogs = HOGS.get(name, 0)
         return lab.window(
             VOICECORE,
             work="opus",
@@ -30,8 +33,16 @@ def run(lab: Lab) -> dict[str, Any]:
             hogs=hogs,
         )
 
-    found = interleave(lab.repeats(2), [(name, partial(job, name)) for name in LIMITS_MS])
-    rows = [{"side": "voicecore", "condition": name, **row} for name, row in found.items()]
+    def bare(name: str) -> dict[str, Any]:
+        lab.note(f"lateness: {name}, {BARE}")
+        return lab.bare_lateness(STREAMS, window, hogs=HOGS[name])
+
+    jobs: list[Job] = [(f"voicecore|{name}", partial(job, name)) for name in LIMITS_MS]
+    jobs += [(f"{BARE}|{name}", partial(bare, name)) for name in HOGS]
+    rows = []
+    for title, row in interleave(lab.repeats(2), jobs).items():
+        side, _, name = title.partition("|")
+        rows.append({"side": side, "condition": name, **row})
     return {"rows": rows, "bars": [bar.record() for bar in _bars(rows)]}
 
 
@@ -45,4 +56,5 @@ def _bars(rows: list[dict[str, Any]]) -> list[Bar]:
             note=f"priority: {row['sender']['priority']}",
         )
         for row in rows
+        if row["side"] != BARE
     ]
