@@ -1,11 +1,9 @@
 // The statements of one claim and one ack, and nothing else: what SQLite itself takes. The limit
 // that the core is held against: the same texts, as `core_queue statements` tells them, in the same
-// order, with the same bindings, on a file that the core has made.
-//
-// bare_queue STATEMENTS PATH normal|full ROWS
-//     claims and acknowledges ROWS waiting commands one by one
-//
-// Prints "rows N all_ns N".
+// order, with the same bindings, on a file that the core has made. A part of core_queue, so that both
+// are measured in turns.
+#include "bare_queue.h"
+
 #include <sqlite3.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,8 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-
-static const int64_t kTickNs = 2000000000;  // from checkpoint to checkpoint, as the core's program
 
 enum Step {
     kBeginClaim,
@@ -50,6 +46,7 @@ static const struct {
 };
 
 static sqlite3* connection;
+static char wal[4096];
 static sqlite3_stmt* statements[kSteps];
 
 static void fail(const char* doing) {
@@ -62,10 +59,10 @@ static void run(const char* sql) {
     if (sqlite3_exec(connection, sql, NULL, NULL, NULL) != SQLITE_OK) fail(sql);
 }
 
-static int64_t now(clockid_t clock, int64_t unit) {
+static int64_t wall_ms(void) {
     struct timespec at;
-    clock_gettime(clock, &at);
-    return (at.tv_sec * (int64_t)1000000000 + at.tv_nsec) / unit;
+    clock_gettime(CLOCK_REALTIME, &at);
+    return at.tv_sec * (int64_t)1000 + at.tv_nsec / 1000000;
 }
 
 static sqlite3_stmt* prepared(enum Step which) {
@@ -106,7 +103,7 @@ static void prepare(const char* path) {
 
 // The id, or 0 when nothing waits.
 static int64_t claim(void) {
-    const int64_t at = now(CLOCK_REALTIME, 1000000);
+    const int64_t at = wall_ms();
     change(kBeginClaim);
     while (step(kClaims)) {
     }
@@ -141,52 +138,41 @@ static void ack(int64_t id) {
     sqlite3_bind_text(prepared(kMove), 2, "done", -1, SQLITE_STATIC);
     sqlite3_bind_null(prepared(kMove), 3);
     sqlite3_bind_text(prepared(kMove), 4, "done", -1, SQLITE_STATIC);
-    sqlite3_bind_int64(prepared(kMove), 5, now(CLOCK_REALTIME, 1000000));
+    sqlite3_bind_int64(prepared(kMove), 5, wall_ms());
     change(kMove);
     sqlite3_bind_int64(prepared(kRemove), 1, id);
     change(kRemove);
     change(kCommitAck);
 }
 
-// As the core does it: a log that has grown large is cut.
-static void checkpoint(const char* path) {
-    char wal[4096];
+// As the core does it: a log that has grown large is cut, once most of it has been moved.
+void bare_checkpoint(void) {
     struct stat facts;
-    snprintf(wal, sizeof wal, "%s-wal", path);
     const int large = stat(wal, &facts) == 0 && facts.st_size > 16 << 20;
-    run(large ? "PRAGMA wal_checkpoint(TRUNCATE)" : "PRAGMA wal_checkpoint(PASSIVE)");
+    run("PRAGMA wal_checkpoint(PASSIVE)");
+    if (large) run("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
-static void pairs(const char* texts, const char* path, int full, int64_t rows) {
+void bare_open(const char* texts, const char* path, int full) {
     if (sqlite3_open_v2(path, &connection, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
         SQLITE_OK) {
         fail(path);
     }
+    snprintf(wal, sizeof wal, "%s-wal", path);
     sqlite3_busy_timeout(connection, 5000);
     run("PRAGMA journal_mode = WAL");
     run("PRAGMA wal_autocheckpoint = 0");
     run(full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
     prepare(texts);
-    const int64_t began = now(CLOCK_MONOTONIC, 1);
-    int64_t next = began + kTickNs;
-    for (int64_t done = 1; done <= rows; ++done) {
-        const int64_t id = claim();
-        if (id == 0) fail("nothing to claim");
-        ack(id);
-        if (now(CLOCK_MONOTONIC, 1) >= next) {
-            checkpoint(path);
-            next += kTickNs;
-        }
-    }
-    checkpoint(path);
-    printf("rows %lld all_ns %lld\n", (long long)rows,
-           (long long)(now(CLOCK_MONOTONIC, 1) - began));
-    for (int i = 0; i < kSteps; ++i) sqlite3_finalize(statements[i]);
-    sqlite3_close(connection);
 }
 
-int main(int count, char** words) {
-    if (count != 5) fail("see the head of bare_queue.c");
-    pairs(words[1], words[2], strcmp(words[3], "full") == 0, atoll(words[4]));
-    return 0;
+void bare_pair(void) {
+    const int64_t id = claim();
+    if (id == 0) fail("nothing to claim");
+    ack(id);
+}
+
+void bare_close(void) {
+    for (int i = 0; i < kSteps; ++i) sqlite3_finalize(statements[i]);
+    sqlite3_close(connection);
 }

@@ -6,6 +6,9 @@
 //     makes a file with ROWS commands waiting, of BYTES of payload each
 // core_queue pairs PATH normal|full ROWS BATCH
 //     claims ROWS of them BATCH at a time and acknowledges them BATCH at a time
+// core_queue versus STATEMENTS BARE CORE normal|full ROWS
+//     two files: claims and acknowledges ROWS of each one by one, in turns, the one by
+//     `bare_queue.c`
 // core_queue history EMPTY FULL ROUNDS BYTES PAST
 //     two files, one of them with PAST finished commands: ROUNDS claims and acks of each, in turns
 // core_queue wake PATH normal|full COUNT BYTES
@@ -32,6 +35,7 @@
 #include <thread>
 #include <vector>
 
+#include "bare_queue.h"
 #include "voicecore/command/doorbell.hpp"
 #include "voicecore/command/store.hpp"
 
@@ -40,8 +44,8 @@ namespace {
 using namespace voicecore::command;  // NOLINT: a program of one file
 using Clock = std::chrono::steady_clock;
 
-// The write-ahead log moves into the file on the worker's tick, and once more at the end; the bare
-// loop has the same.
+// The write-ahead log moves into the file on the worker's tick, and once more at the end; for the
+// bare loop as well.
 constexpr auto kTick = std::chrono::seconds{2};
 constexpr std::size_t kFilling = 1'000;
 constexpr int kKeys = 64;
@@ -151,6 +155,56 @@ void pairs(const std::string& path, bool full, std::int64_t rows, int batch) {
     std::printf("rows %lld batches %lld claim_ns %lld all_ns %lld\n", static_cast<long long>(done),
                 static_cast<long long>(batches), static_cast<long long>(nanoseconds(claiming)),
                 static_cast<long long>(nanoseconds(Clock::now() - began)));
+}
+
+// Time is taken from both alike, whatever else the machine does.
+void versus(const std::string& texts, const std::string& bare, const std::string& core, bool full,
+            std::int64_t rows) {
+    bare_open(texts.c_str(), bare.c_str(), full ? 1 : 0);
+    auto store = open(core, full);
+    Clock::duration bare_took{};
+    Clock::duration core_took{};
+    Clock::duration claiming{};
+    const auto bare_pass = [&](auto what) {
+        const auto at = Clock::now();
+        what();
+        bare_took += Clock::now() - at;
+    };
+    const auto core_pair = [&] {
+        const auto at = Clock::now();
+        const auto found = must(store->claim(request(1)));
+        const auto claimed = Clock::now();
+        const Command& one = found.claimed.at(0);
+        must(store->ack(one.id, one.attempt, wall(), "done"));
+        claiming += claimed - at;
+        core_took += Clock::now() - at;
+    };
+    const auto checkpoints = [&] {
+        bare_pass(bare_checkpoint);
+        const auto at = Clock::now();
+        must(store->checkpoint(false));
+        core_took += Clock::now() - at;
+    };
+    auto next = Clock::now() + kTick;
+    for (std::int64_t row = 0; row < rows; ++row) {
+        if (row % 2 == 0) {
+            bare_pass(bare_pair);
+            core_pair();
+        } else {
+            core_pair();
+            bare_pass(bare_pair);
+        }
+        if (Clock::now() >= next) {
+            checkpoints();
+            next += kTick;
+        }
+    }
+    checkpoints();
+    bare_close();
+    std::printf("rows %lld bare_ns %lld core_ns %lld claim_ns %lld\n", static_cast<long long>(rows),
+                static_cast<long long>(nanoseconds(bare_took)),
+                static_cast<long long>(nanoseconds(core_took)),
+                static_cast<long long>(nanoseconds(claiming)));
 }
 
 void finish_many(Store& store, std::int64_t past, std::size_t bytes) {
@@ -298,6 +352,8 @@ int main(int count, char** words) {
         fill(*open(given[1], false), number(2), static_cast<std::size_t>(number(3)));
     } else if (given.size() == 5 && given[0] == "pairs") {
         pairs(given[1], given[2] == "full", number(3), static_cast<int>(number(4)));
+    } else if (given.size() == 6 && given[0] == "versus") {
+        versus(given[1], given[2], given[3], given[4] == "full", number(5));
     } else if (given.size() == 6 && given[0] == "history") {
         history(given[1], given[2], number(3), static_cast<std::size_t>(number(4)), number(5));
     } else if (given.size() == 5 && given[0] == "wake") {

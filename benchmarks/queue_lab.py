@@ -64,9 +64,6 @@ class QueueLab:
     def core(self, *words: object, limit: float = 300.0) -> dict[str, int]:
         return program_output([self.programs.core, *words], limit)
 
-    def bare(self, *words: object, limit: float = 300.0) -> dict[str, int]:
-        return program_output([self.programs.bare, self.programs.statements, *words], limit)
-
     @cached_property
     def audio(self) -> Lab:
         """The lab of the audio runs: music and the receiver."""

@@ -1,4 +1,4 @@
-"""Builds the queue's two programs: the core's command store alone, and its statements in bare C."""
+"""Builds the queue's program: the core's command store alone, and its statements in bare C."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ LAYERS = ("base", "command")
 @dataclass(frozen=True)
 class QueuePrograms:
     core: Path
-    bare: Path
     statements: Path
     """What the core runs for one claim and one ack: the bare loop runs that."""
 
@@ -33,9 +32,9 @@ def _compile(compiler: list[str], source: Path, out: Path, *flags: str) -> None:
 
 
 def build(folder: Path) -> QueuePrograms:
-    """Compile both into `folder`, with the optimisation of a release."""
+    """Compile it into `folder`, with the optimisation of a release."""
     folder.mkdir(parents=True, exist_ok=True)
-    core, bare = folder / "core_queue", folder / "bare_queue"
+    core = folder / "core_queue"
     cxx = shlex.split(os.environ.get("CXX", "c++"))
     flags = ("-std=c++20", "-O3", "-DNDEBUG", f"-I{ROOT / 'cpp'}", "-c")
     sources = [
@@ -49,22 +48,16 @@ def build(folder: Path) -> QueuePrograms:
         list(
             pool.map(lambda pair: _compile(cxx, *pair, *flags), zip(sources, objects, strict=True))
         )
+    bare = folder / "bare_queue.o"
+    _compile(shlex.split(os.environ.get("CC", "cc")), HERE / "bare_queue.c", bare, "-O3", "-c")
     linked = subprocess.run(
-        [*cxx, "-o", str(core), *map(str, objects), "-lsqlite3", "-lpthread"],
+        [*cxx, "-o", str(core), *map(str, [*objects, bare]), "-lsqlite3", "-lpthread"],
         capture_output=True,
         text=True,
     )
     if linked.returncode != 0:
         raise BenchmarkError(f"core_queue does not link:\n{linked.stderr}")
-    cc = shlex.split(os.environ.get("CC", "cc"))
-    built = subprocess.run(
-        [*cc, "-O3", "-o", str(bare), str(HERE / "bare_queue.c"), "-lsqlite3"],
-        capture_output=True,
-        text=True,
-    )
-    if built.returncode != 0:
-        raise BenchmarkError(f"bare_queue.c does not compile:\n{built.stderr}")
     traced = subprocess.run([core, "statements"], capture_output=True, text=True, check=True)
     statements = folder / "statements.sql"
     statements.write_text(traced.stdout)
-    return QueuePrograms(core, bare, statements)
+    return QueuePrograms(core, statements)

@@ -41,7 +41,8 @@ worker's over ten seconds in which nothing comes.""",
     "queue_claim": """\
 The core is measured without Python (`core_queue.cpp`, which links the store), against
 `bare_queue.c`, which runs the same statements on the same schema and does nothing else: their texts
-are taken from a trace of the core in this run. Commands of 64 keys wait from the beginning.
+are taken from a trace of the core in this run. Both run in one process, on a file each, row by row
+in turns. Commands of 64 keys wait from the beginning.
 *claims alone*: time within the claims and their commits, the acks between them left out.""",
     "queue_enqueue": """\
 Each call returns when the command is committed. What blocks its caller would block an event loop.
