@@ -33,7 +33,7 @@ def millis(value: float) -> int:
 
 
 def command_from_row(row: tuple[Any, ...]) -> Command:
-    """The dataclass of a native row: its fields up to `finished_at`, `state` before the last."""
+    """The dataclass of a native row; its columns come in the order in which they are taken."""
     one = object.__new__(Command)
     # The fields are written as the constructor of a frozen dataclass cannot: it takes a function
     # call for each, half of the time that the whole takes.
