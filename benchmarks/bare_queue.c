@@ -1,7 +1,7 @@
 // The statements of one claim and one ack, and nothing else: what SQLite itself takes. The limit
 // that the core is held against: the same texts, as `core_queue statements` tells them, in the same
-// order, with the same bindings, on a file that the core has made. A part of core_queue, so that both
-// are measured in turns.
+// order, with the same bindings, on a file that the core has made. A part of core_queue, so that
+// both are measured in turns.
 #include "bare_queue.h"
 
 #include <sqlite3.h>

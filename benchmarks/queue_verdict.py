@@ -37,7 +37,9 @@ def _wake(found: Row) -> list[str]:
             if best["latency_ms"]["p50"] < ours["latency_ms"]["p50"]:
                 text += ": **voicecore loses here**"
         core = next(row for row in rows if row["side"] == CORE)["latency_ms"]["p50"]
-        text += f". Two C++ processes with the same statements and bell need {milliseconds(core)}"
+        text += (
+            f". Two C++ processes with the same statements and bell need {milliseconds(core)} ms"
+        )
         out.append(text + ".")
     ours_idle = found["rows"][0]["idle_cpu_percent"]
     thrifty = sorted(
