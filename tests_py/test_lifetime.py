@@ -338,3 +338,32 @@ def test_one_wake_up_carries_many_events(run: Runner) -> None:
             assert engine._bridge.channel.wakes <= 5
 
     run(main())
+
+
+CHILD_BESIDE_A_HELD_LOCK = """
+import asyncio, os, signal, threading, time, warnings
+import voicecore
+from voicecore import _bridge
+warnings.simplefilter("ignore")
+held = threading.Event()
+def hold():
+    with _bridge._lock:
+        held.set()
+        time.sleep(0.05)  # the fork has to wait for us
+async def use():
+    _bridge.current()
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    signal.alarm(5)
+    asyncio.run(use())
+    os._exit(0)
+holder.join()
+print(os.waitpid(pid, 0)[1])
+"""
+
+
+def test_a_child_made_while_another_thread_made_its_bridge_can_make_one() -> None:
+    assert script(CHILD_BESIDE_A_HELD_LOCK).strip() == "0"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
@@ -26,6 +27,10 @@ class _EndsWithLoop(Protocol):
 
 _bridges: dict[int, LoopBridge] = {}
 _lock = threading.Lock()
+# As the native locks of the process: a child must not find it held by a thread that it has not.
+os.register_at_fork(
+    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+)
 
 
 class LoopBridge:
