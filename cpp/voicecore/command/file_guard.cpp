@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -14,13 +13,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <map>
 #include <memory>
-#include <mutex>
-#include <sstream>
+#include <string_view>
 #include <utility>
-
-#include "voicecore/base/process_mutex.hpp"
 
 namespace voicecore::command {
 namespace {
@@ -45,60 +40,48 @@ std::string folder_of(const std::string& path) {
     return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-// A line of /proc/locks: "7: POSIX  ADVISORY  READ  1234 fe:00:131093 1073741826 1073742335".
-bool own_lock_on(std::uint64_t device, std::uint64_t inode) {
-    std::array<char, 64> place{};
-    std::snprintf(place.data(), place.size(), "%02x:%02x:%llu", ::major(device), ::minor(device),
-                  static_cast<unsigned long long>(inode));
-    const std::string pid = std::to_string(::getpid());
-    std::ifstream locks{"/proc/locks"};
-    for (std::string line; std::getline(locks, line);) {
-        std::istringstream words{line};
-        std::string number;
-        std::string kind;
-        std::string mode;
-        std::string access;
-        std::string holder;
-        std::string where;
-        words >> number >> kind >> mode >> access >> holder >> where;
-        if (holder == pid && where == place.data()) return true;
+// What the system tells of a descriptor has a line for each lock that was taken through it:
+// "lock:\t1: POSIX  ADVISORY  READ  1234 fe:00:131093 1073741826 1073742335". The list of all locks
+// (/proc/locks) knows as much, but takes a grace period of the kernel (10 ms and more), and has
+// some mounts under another number than stat() gives.
+bool has_lock(const std::string& descriptor) {
+    std::ifstream facts{"/proc/thread-self/fdinfo/" + descriptor};
+    for (std::string line; std::getline(facts, line);) {
+        if (line.starts_with("lock:") && line.find(" POSIX ") != std::string::npos) return true;
     }
     return false;
 }
 
-// Whether the system shows our locks on files of this device; some mounts go by another number
-// there. Asked once for each: the list takes a grace period of the kernel (10 ms and more).
-bool shows_locks(std::uint64_t device, std::uint64_t inode) {
-    struct Asked {
-        ProcessMutex mutex;
-        std::map<std::uint64_t, bool> devices;
-    };
-    // Never destroyed: threads may still look while the process ends.
-    static Asked& asked = *std::make_unique<Asked>().release();
-    const std::lock_guard lock{asked.mutex};
-    const auto [found, is_new] = asked.devices.try_emplace(device, false);
-    if (is_new) found->second = own_lock_on(device, inode);
-    return found->second;
-}
+struct Descriptors {
+    bool locked = false;       // one of this file, with a lock of ours
+    bool deleted_log = false;  // one of a log that was deleted from beside it
+};
 
-// Do we hold a descriptor of a file that has been deleted from there?
-bool holds_deleted(const std::string& path) {
+// Other threads may open and close theirs meanwhile.
+Descriptors own_descriptors(const std::string& path, std::uint64_t device, std::uint64_t inode) {
     struct Close {
         void operator()(DIR* folder) const noexcept { ::closedir(folder); }
     };
-    const std::unique_ptr<DIR, Close> folder{::opendir("/proc/self/fd")};
-    if (folder == nullptr) return false;
-    const std::string gone = path + " (deleted)";
+    Descriptors out;
+    const std::unique_ptr<DIR, Close> folder{::opendir("/proc/thread-self/fd")};
+    if (folder == nullptr) return out;
+    const std::string gone = path + "-wal (deleted)";
     std::array<char, PATH_MAX> target{};
     while (const dirent* entry = ::readdir(folder.get())) {
-        const auto size =
-            ::readlinkat(::dirfd(folder.get()), static_cast<const char*>(entry->d_name),
-                         target.data(), target.size());
-        if (size > 0 && gone == std::string_view{target.data(), static_cast<std::size_t>(size)}) {
-            return true;
+        const auto* name = static_cast<const char*>(entry->d_name);
+        struct stat facts {};
+        if (::fstatat(::dirfd(folder.get()), name, &facts, 0) != 0) continue;
+        if (facts.st_dev == device && facts.st_ino == inode) {
+            out.locked = out.locked || has_lock(name);
+        } else if (facts.st_nlink == 0) {
+            const auto size = ::readlinkat(::dirfd(folder.get()), name, target.data(), PATH_MAX);
+            out.deleted_log =
+                out.deleted_log ||
+                (size > 0 &&
+                 gone == std::string_view{target.data(), static_cast<std::size_t>(size)});
         }
     }
-    return false;
+    return out;
 }
 
 Error system_error(int error, const std::string& what, const char* expected) {
@@ -177,8 +160,8 @@ Result<FileGuard> FileGuard::watch(const std::string& path) {
         ::stat(absolute.data(), &facts) != 0) {
         return Error{Errc::io, errno, path + ": " + std::strerror(errno)};
     }
-    const bool sees = shows_locks(facts.st_dev, facts.st_ino);
-    return FileGuard{absolute.data(), facts.st_dev, facts.st_ino, sees};
+    const auto own = own_descriptors(absolute.data(), facts.st_dev, facts.st_ino);
+    return FileGuard{absolute.data(), facts.st_dev, facts.st_ino, own.locked};
 }
 
 Status FileGuard::in_place() const {
@@ -196,8 +179,9 @@ Status FileGuard::in_place() const {
 
 Status FileGuard::check() const {
     if (auto ok = in_place(); !ok) return ok;
-    if (holds_deleted(path_ + "-wal")) return lost(path_, "its write-ahead log was deleted");
-    if (sees_locks_ && !own_lock_on(device_, inode_)) {
+    const auto own = own_descriptors(path_, device_, inode_);
+    if (own.deleted_log) return lost(path_, "its write-ahead log was deleted");
+    if (sees_locks_ && !own.locked) {
         return lost(path_,
                     "this process no longer holds its locks on it (a second copy of SQLite, or a "
                     "plain open() and close() of the file in this process, drops them)");
