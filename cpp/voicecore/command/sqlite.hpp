@@ -127,6 +127,10 @@ class Database {
     [[nodiscard]] sqlite3* handle() const noexcept { return connection_.get(); }
 
   private:
+    // For other connections' transactions, from now on. SQLite's own setting of that (and its
+    // PRAGMA) would put its waits in the place of ours.
+    void wait_at_most(std::chrono::milliseconds most) noexcept { patience_->most = most; }
+
     // How long to wait for another connection's transaction.
     struct Patience {
         std::chrono::milliseconds most;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "voicecore/command/rows.hpp"
@@ -13,7 +14,7 @@ namespace voicecore::command {
 namespace {
 
 constexpr std::int64_t kWorthTruncating = 16 << 20;
-constexpr int kBriefly = 20;  // milliseconds
+constexpr std::chrono::milliseconds kBriefly{20};
 
 Status configure(Database& database, const StoreOptions& options) {
     auto mode = database.single("PRAGMA journal_mode = WAL");
@@ -389,10 +390,10 @@ Status Store::checkpoint(bool truncate) {
             return std::move(most).error();
         }
     }
-    if (brief) sqlite3_busy_timeout(database_.handle(), kBriefly);
+    if (brief) database_.wait_at_most(kBriefly);
     auto done = database_.single(truncate || large ? "PRAGMA wal_checkpoint(TRUNCATE)"
                                                    : "PRAGMA wal_checkpoint(PASSIVE)");
-    if (brief) sqlite3_busy_timeout(database_.handle(), options_.busy_timeout_ms);
+    if (brief) database_.wait_at_most(std::chrono::milliseconds{options_.busy_timeout_ms});
     if (!done) return std::move(done).error();
     return Done{};
 }
