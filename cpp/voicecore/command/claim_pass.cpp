@@ -326,7 +326,7 @@ Result<int> ClaimPass::consider_rows(Statement& rows, bool stop_when_enough) {
         if (!row) return std::move(row).error();
         if (!row.value()) return count;
         ++count;
-        consider(rows);
+        consider(rows, stop_when_enough);
         seen_up_to_ = rows.integer(kId);
         if (stop_when_enough && enough()) return count;
     }
@@ -340,7 +340,7 @@ bool ClaimPass::has_expired(std::optional<Millis> expires, Millis created,
     return expires && *expires != kNever && *expires <= request_.now;
 }
 
-void ClaimPass::consider(const Statement& row) {
+void ClaimPass::consider(const Statement& row, bool stop_when_enough) {
     const std::int64_t id = row.integer(kId);
     const std::string key = row.text(kKey);
     const bool overtakes = row.integer(kOvertakes) != 0 && row.view(kCommand) == "stop";
@@ -364,8 +364,12 @@ void ClaimPass::consider(const Statement& row) {
     if (!overtakes) {
         const bool behind_barrier = barrier_ != 0 && id > barrier_;
         const bool not_yet = id == barrier_ && (barrier_waits_ || !blocked_.empty());
-        const bool second = !blocked_.insert(key).second;
-        if (behind_barrier || not_yet || second) return;
+        const bool second = blocked_.contains(key);
+        const bool taken = !behind_barrier && !not_yet && !second;
+        // With the last one that is wanted the walk ends: nobody asks for its key.
+        const bool last = taken && stop_when_enough && wanted() == 1;
+        if (!second && !last) blocked_.insert(key);
+        if (!taken) return;
     }
     heads_.push_back(read_command(row, false));
 }
@@ -373,6 +377,7 @@ void ClaimPass::consider(const Statement& row) {
 // Claims from before the wall clock was set back would last for as long as it was set back. Whoever
 // holds one renews it by the new time.
 Status ClaimPass::shorten_noted() {
+    if (too_long_.empty()) return Done{};
     auto update =
         database_.cached("UPDATE bot_commands SET lease_until = ?2, claimed_at = ?3 WHERE id = ?1");
     if (!update) return std::move(update).error();
@@ -401,7 +406,7 @@ Status ClaimPass::end_noted() {
 }
 
 Status ClaimPass::take_heads() {
-    std::stable_sort(heads_.begin(), heads_.end(), [](const Command& a, const Command& b) {
+    std::sort(heads_.begin(), heads_.end(), [](const Command& a, const Command& b) {
         return a.priority != b.priority ? a.priority > b.priority : a.id < b.id;
     });
     if (heads_.size() > static_cast<std::size_t>(request_.limit)) {

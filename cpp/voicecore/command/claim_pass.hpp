@@ -59,12 +59,13 @@ class ClaimPass {
     [[nodiscard]] Status walk_keys();
     // Heads of one key, or of the stretch that the statement gives.
     [[nodiscard]] Result<int> consider_rows(Statement& rows, bool stop_when_enough);
-    void consider(const Statement& row);
+    void consider(const Statement& row, bool stop_when_enough);
     [[nodiscard]] bool has_expired(std::optional<Millis> expires, Millis created,
                                    std::string_view command) const noexcept;
-    [[nodiscard]] bool enough() const noexcept {
-        return heads_.size() >= static_cast<std::size_t>(request_.limit);
+    [[nodiscard]] int wanted() const noexcept {
+        return request_.limit - static_cast<int>(heads_.size());
     }
+    [[nodiscard]] bool enough() const noexcept { return wanted() <= 0; }
     [[nodiscard]] Status end_noted();
     [[nodiscard]] Status shorten_noted();
     [[nodiscard]] Status take_heads();

@@ -21,9 +21,9 @@ void Statement::bind(int at, double value) noexcept {
     sqlite3_bind_double(statement_.get(), at, value);
 }
 void Statement::bind(int at, std::string_view text) noexcept {
+    borrows_ = true;
     sqlite3_bind_text64(statement_.get(), at, text.data() == nullptr ? "" : text.data(),
-                        text.size(), SQLITE_TRANSIENT,
-                        SQLITE_UTF8);  // NOLINT: the macro is a C cast
+                        text.size(), SQLITE_STATIC, SQLITE_UTF8);
 }
 void Statement::bind(int at, std::nullptr_t) noexcept {
     sqlite3_bind_null(statement_.get(), at);
@@ -36,9 +36,10 @@ void Statement::bind_value(int at, const Value& value) noexcept {
     } else if (const auto* text = std::get_if<std::string>(&value)) {
         bind(at, std::string_view{*text});
     } else if (const auto* blob = std::get_if<Blob>(&value)) {
+        borrows_ = true;
         sqlite3_bind_blob64(statement_.get(), at,
                             blob->empty() ? "" : static_cast<const void*>(blob->data()),
-                            blob->size(), SQLITE_TRANSIENT);  // NOLINT: the macro is a C cast
+                            blob->size(), SQLITE_STATIC);
     } else {
         bind(at, nullptr);
     }
@@ -56,7 +57,7 @@ Result<bool> Statement::step() {
 
 void Statement::reset() noexcept {
     sqlite3_reset(statement_.get());
-    sqlite3_clear_bindings(statement_.get());
+    if (std::exchange(borrows_, false)) sqlite3_clear_bindings(statement_.get());
 }
 
 bool Statement::is_null(int column) const noexcept {
@@ -65,21 +66,26 @@ bool Statement::is_null(int column) const noexcept {
 std::int64_t Statement::integer(int column) const noexcept {
     return sqlite3_column_int64(statement_.get(), column);
 }
+// From here on by its value, which is looked up once. SQLite calls it unprotected: no other thread
+// may use the connection meanwhile, and none does.
 std::string_view Statement::view(int column) const noexcept {
-    const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_.get(), column));
+    sqlite3_value* const value = sqlite3_column_value(statement_.get(), column);
+    const auto* text = reinterpret_cast<const char*>(sqlite3_value_text(value));
     if (text == nullptr) return {};
-    return {text, static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
+    return {text, static_cast<std::size_t>(sqlite3_value_bytes(value))};
 }
 std::string Statement::text(int column) const {
     return std::string{view(column)};
 }
 std::optional<std::int64_t> Statement::maybe_integer(int column) const noexcept {
-    if (is_null(column)) return std::nullopt;
-    return integer(column);
+    sqlite3_value* const value = sqlite3_column_value(statement_.get(), column);
+    if (sqlite3_value_type(value) == SQLITE_NULL) return std::nullopt;
+    return sqlite3_value_int64(value);
 }
 std::optional<std::string> Statement::maybe_text(int column) const {
-    if (is_null(column)) return std::nullopt;
-    return text(column);
+    const std::string_view found = view(column);
+    if (found.data() == nullptr) return std::nullopt;
+    return std::string{found};
 }
 Value Statement::value(int column) const {
     switch (sqlite3_column_type(statement_.get(), column)) {
@@ -176,24 +182,21 @@ Result<std::optional<Value>> Database::single(std::string_view sql) {
     return std::optional<Value>{statement->value(0)};
 }
 
-namespace {
-
-// Prepared once: what begins and ends every transaction would otherwise be parsed each time, a
-// twentieth of what a claim takes.
-Status run_kept(Database& database, const char* sql) {
-    auto kept = database.cached(sql);
-    if (!kept) return std::move(kept).error();
-    const Use statement{*kept.value()};
+// What begins and ends every transaction would otherwise be parsed each time, a twentieth of what a
+// claim takes.
+Status Database::run_kept(Statement*& kept, const char* sql) {
+    if (kept == nullptr) {
+        auto prepared = cached(sql);
+        if (!prepared) return std::move(prepared).error();
+        kept = prepared.value();
+    }
+    const Use statement{*kept};
     if (auto step = statement->step(); !step) return std::move(step).error();
     return Done{};
 }
 
-}  // namespace
-
 Result<Transaction> Transaction::begin(Database& database) {
-    if (auto begun = run_kept(database, "BEGIN IMMEDIATE"); !begun) {
-        return std::move(begun).error();
-    }
+    if (auto begun = database.begin(); !begun) return std::move(begun).error();
     return Transaction{database};
 }
 
@@ -205,7 +208,7 @@ Transaction::~Transaction() {
 
 Status Transaction::commit() {
     Database& database = *std::exchange(database_, nullptr);
-    if (auto done = run_kept(database, "COMMIT"); !done) {
+    if (auto done = database.commit(); !done) {
         if (database.in_transaction()) {
             [[maybe_unused]] const auto rolled = database.run("ROLLBACK");
         }

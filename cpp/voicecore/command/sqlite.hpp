@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <variant>
@@ -36,6 +37,7 @@ struct ConnectionCloser {
 };
 
 // A prepared statement. Not thread-safe. Parameters count from 1, columns from 0, as in SQLite.
+// Texts and blobs are not copied when they are bound: they must stay as they are until reset().
 class Statement {
   public:
     Statement(sqlite3_stmt* statement, const StepHook* hook) noexcept
@@ -43,7 +45,7 @@ class Statement {
 
     void bind(int at, std::int64_t value) noexcept;
     void bind(int at, double value) noexcept;
-    void bind(int at, std::string_view text) noexcept;  // copied
+    void bind(int at, std::string_view text) noexcept;
     void bind(int at, std::nullptr_t) noexcept;
     void bind(int at, const std::string& text) noexcept { bind(at, std::string_view{text}); }
     void bind_value(int at, const Value& value) noexcept;
@@ -56,9 +58,10 @@ class Statement {
         }
     }
     template <class... Values>
-    void bind_all(const Values&... values) noexcept {
+    void bind_all(Values&&... values) noexcept {
+        static_assert((!passes_away<Values> && ...), "a text that is gone before the step");
         int at = 0;
-        (bind(++at, values), ...);
+        (bind(++at, std::as_const(values)), ...);
     }
 
     // True: there is a row. A statement must be stepped to false or reset: an unfinished one holds
@@ -82,8 +85,15 @@ class Statement {
     [[nodiscard]] Value value(int column) const;
 
   private:
+    // Deduced from a temporary, which owns the text.
+    template <class T>
+    static constexpr bool passes_away =
+        std::is_same_v<std::remove_const_t<T>, std::string> ||
+        std::is_same_v<std::remove_const_t<T>, std::optional<std::string>>;
+
     std::unique_ptr<sqlite3_stmt, StatementCloser> statement_;
     const StepHook* hook_;
+    bool borrows_ = false;  // a text or blob
 };
 
 // Resets a cached statement when the scope ends, however it ends.
@@ -117,6 +127,10 @@ class Database {
     // The first column of the first row; nothing when there is no row.
     [[nodiscard]] Result<std::optional<Value>> single(std::string_view sql);
 
+    // For other connections' transactions, from now on. SQLite's own setting of that (and its
+    // PRAGMA) would put its waits in the place of ours.
+    void wait_at_most(std::chrono::milliseconds most) noexcept { patience_->most = most; }
+
     [[nodiscard]] int changes() const noexcept { return sqlite3_changes(connection_.get()); }
     [[nodiscard]] std::int64_t last_id() const noexcept {
         return sqlite3_last_insert_rowid(connection_.get());
@@ -127,10 +141,6 @@ class Database {
     [[nodiscard]] sqlite3* handle() const noexcept { return connection_.get(); }
 
   private:
-    // For other connections' transactions, from now on. SQLite's own setting of that (and its
-    // PRAGMA) would put its waits in the place of ours.
-    void wait_at_most(std::chrono::milliseconds most) noexcept { patience_->most = most; }
-
     // How long to wait for another connection's transaction.
     struct Patience {
         std::chrono::milliseconds most;
@@ -138,10 +148,18 @@ class Database {
     };
     static int wait_for_lock(void* patience, int count) noexcept;
     explicit Database(sqlite3* connection, StepHook hook);
+
+    friend class Transaction;
+    [[nodiscard]] Status begin() { return run_kept(begin_, "BEGIN IMMEDIATE"); }
+    [[nodiscard]] Status commit() { return run_kept(commit_, "COMMIT"); }
+    [[nodiscard]] Status run_kept(Statement*& kept, const char* sql);
+
     std::unique_ptr<StepHook> hook_;      // its address is kept by the statements
     std::unique_ptr<Patience> patience_;  // and this one's by the connection
     std::unique_ptr<sqlite3, ConnectionCloser> connection_;
     std::unordered_map<const char*, Statement> cache_;  // finalized before the connection
+    Statement* begin_ = nullptr;                        // in the cache, as is commit_
+    Statement* commit_ = nullptr;
 };
 
 // BEGIN IMMEDIATE … COMMIT. Rolls back when it goes without commit(). Writers that read first and

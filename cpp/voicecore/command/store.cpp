@@ -172,7 +172,7 @@ Status Store::check_claim(std::int64_t id, std::int64_t attempt, Millis now) {
     auto look =
         database_.cached("SELECT state, attempt, lease_until FROM bot_commands WHERE id = ?1");
     if (!look) return std::move(look).error();
-    const std::string name = "command " + std::to_string(id);
+    const auto name = [id] { return "command " + std::to_string(id); };
     {
         const Use statement{*look.value()};
         statement->bind_all(id);
@@ -181,7 +181,7 @@ Status Store::check_claim(std::int64_t id, std::int64_t attempt, Millis now) {
         if (row.value()) {
             const std::int64_t live = statement->integer(1);
             if (attempt < live) {
-                return stale_error(Stale::taken, name + ": attempt " + std::to_string(attempt) +
+                return stale_error(Stale::taken, name() + ": attempt " + std::to_string(attempt) +
                                                      " is over, attempt " + std::to_string(live) +
                                                      " has followed it");
             }
@@ -189,11 +189,11 @@ Status Store::check_claim(std::int64_t id, std::int64_t attempt, Millis now) {
             // Back in the line with its lease still there: a claim took it from a holder who slept.
             const bool lapsed = !held && !statement->is_null(2);
             if (attempt > live || (!held && !lapsed)) {
-                return stale_error(Stale::unknown, name + " is not claimed with attempt " +
+                return stale_error(Stale::unknown, name() + " is not claimed with attempt " +
                                                        std::to_string(attempt));
             }
             if (lapsed || statement->integer(2) <= now) {
-                return stale_error(Stale::expired, name + ": the lease of attempt " +
+                return stale_error(Stale::expired, name() + ": the lease of attempt " +
                                                        std::to_string(attempt) + " ran out");
             }
             return Done{};
@@ -206,9 +206,9 @@ Status Store::check_claim(std::int64_t id, std::int64_t attempt, Millis now) {
     auto row = statement->step();
     if (!row) return std::move(row).error();
     if (row.value()) {
-        return stale_error(Stale::finished, name + " is finished: " + statement->text(0));
+        return stale_error(Stale::finished, name() + " is finished: " + statement->text(0));
     }
-    return stale_error(Stale::unknown, "there is no " + name);
+    return stale_error(Stale::unknown, "there is no " + name());
 }
 
 Result<bool> Store::cancel(std::int64_t id, Millis now) {
