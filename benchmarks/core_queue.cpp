@@ -12,11 +12,14 @@
 // core_queue history EMPTY FULL ROUNDS BYTES PAST
 //     two files, one of them with PAST finished commands: ROUNDS claims and acks of each, in turns
 // core_queue wake PATH normal|full COUNT BYTES
-//     a process that enqueues every 10 ms and one that is rung for, claims and acknowledges
+//     a process that enqueues every 10 ms and one that is rung for, claims and acknowledges; a
+//     second thread of it waits in epoll to be told, as an event loop does
 //
 // Prints "name value" pairs; nanoseconds.
 #include <poll.h>
 #include <sqlite3.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -302,6 +305,52 @@ void send_paced(const std::string& path, bool full, std::int64_t count, std::siz
     }
 }
 
+// Where an event loop would be: a thread that sleeps in epoll until it is told of claimed commands.
+class Told {
+  public:
+    explicit Told(std::int64_t count) : instants_(static_cast<std::size_t>(count)) {
+        epoll_event watch{.events = EPOLLIN, .data = {}};
+        ::epoll_ctl(loop_, EPOLL_CTL_ADD, bell_, &watch);
+        thread_ = std::thread{[this] { run(); }};
+    }
+    Told(const Told&) = delete;
+    Told& operator=(const Told&) = delete;
+    ~Told() {
+        ::close(bell_);
+        ::close(loop_);
+    }
+    // Of one more, in the order in which they were sent.
+    void tell() { ::eventfd_write(bell_, 1); }
+    // When it heard of each, once it has heard of all.
+    const std::vector<std::int64_t>& instants() {
+        thread_.join();
+        return instants_;
+    }
+
+  private:
+    void run() {
+        for (std::size_t heard = 0; heard < instants_.size();) {
+            epoll_event found{};
+            if (::epoll_wait(loop_, &found, 1, kPatienceMs) <= 0) fail("the thread is not told");
+            const std::int64_t at = nanoseconds(Clock::now().time_since_epoch());
+            eventfd_t more = 0;
+            ::eventfd_read(bell_, &more);
+            for (; more > 0 && heard < instants_.size(); --more) instants_[heard++] = at;
+        }
+    }
+    std::vector<std::int64_t> instants_;
+    const int bell_ = ::eventfd(0, EFD_CLOEXEC);
+    const int loop_ = ::epoll_create1(EPOLL_CLOEXEC);
+    std::thread thread_;
+};
+
+void print_spread(const char* name, std::vector<std::int64_t> late) {
+    std::printf("%s_p50_ns %lld %s_p99_ns %lld %s_max_ns %lld ", name,
+                static_cast<long long>(quantile(late, 0.5)), name,
+                static_cast<long long>(quantile(late, 0.99)), name,
+                static_cast<long long>(quantile(late, 1.0)));
+}
+
 void wake(const std::string& path, bool full, std::int64_t count, std::size_t bytes) {
     auto* sent = shared_instants(count);
     auto store = open(path, full);
@@ -315,9 +364,10 @@ void wake(const std::string& path, bool full, std::int64_t count, std::size_t by
         std::_Exit(0);
     }
     store = open(path, full);
-    std::vector<std::int64_t> late;
+    Told told{count};
+    std::vector<std::int64_t> claimed_late;
     auto next = Clock::now() + kTick;
-    while (static_cast<std::int64_t>(late.size()) < count) {
+    while (static_cast<std::int64_t>(claimed_late.size()) < count) {
         pollfd watched{.fd = bell->fd(), .events = POLLIN, .revents = 0};
         if (::poll(&watched, 1, kPatienceMs) <= 0) fail("the bell does not ring");
         bell->answer();
@@ -326,7 +376,8 @@ void wake(const std::string& path, bool full, std::int64_t count, std::size_t by
             if (found.claimed.empty()) break;
             const std::int64_t at = nanoseconds(Clock::now().time_since_epoch());
             for (const Command& each : found.claimed) {
-                late.push_back(at - sent[each.entry_id.value()]);
+                claimed_late.push_back(at - sent[each.entry_id.value()]);
+                told.tell();
                 must(store->ack(each.id, each.attempt, wall(), "done"));
             }
         }
@@ -336,9 +387,11 @@ void wake(const std::string& path, bool full, std::int64_t count, std::size_t by
         }
     }
     ::waitpid(sender, nullptr, 0);
-    std::printf(
-        "p50_ns %lld p99_ns %lld max_ns %lld\n", static_cast<long long>(quantile(late, 0.5)),
-        static_cast<long long>(quantile(late, 0.99)), static_cast<long long>(quantile(late, 1.0)));
+    std::vector<std::int64_t> told_late = told.instants();
+    for (std::size_t i = 0; i < told_late.size(); ++i) told_late[i] -= sent[i];
+    print_spread("claimed", claimed_late);
+    print_spread("told", std::move(told_late));
+    std::printf("\n");
 }
 
 }  // namespace

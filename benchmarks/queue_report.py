@@ -36,8 +36,9 @@ A sender process enqueues every 10 ms; the payload carries the instant before th
 its commit is within. The handler of another process takes the time when it begins. *woken by* are
 the rungs that found the work, as the scheduler counts them; the side's name is the fastest rung
 that it was allowed. *both processes*: the sender and the worker are C++ programs of the core, to
-the claimed row: what SQLite, the kernel and this machine take of it. *idle CPU* is the whole
-worker's over ten seconds in which nothing comes.""",
+the claimed row: what SQLite, the kernel and this machine take of it; *to a thread*: until a second
+one, asleep in epoll as an event loop's is, has been told. *idle CPU* is the whole worker's over
+ten seconds in which nothing comes.""",
     "queue_claim": """\
 The core is measured without Python (`core_queue.cpp`, which links the store), against
 `bare_queue.c`, which runs the same statements on the same schema and does nothing else: their texts

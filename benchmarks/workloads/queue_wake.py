@@ -42,6 +42,8 @@ SIDES = (
     Side("persist-queue, every 10 ms", "persist-queue", {"poll_s": 0.010}),
 )
 CORE = "voicecore's core, C++, both processes"
+TOLD = "voicecore's core, C++, to a thread in epoll"
+FLOORS = {"claimed": CORE, "told": TOLD}
 QUICK = ("voicecore, doorbell", "voicecore, data_version", "lesson, aiosqlite, 2 s tick")
 
 
@@ -61,7 +63,11 @@ def run(lab: QueueLab) -> dict[str, Any]:
         for jobs, repeats in ((fast, lab.repeats(2)), (once, 1)):
             for name, found in interleave(repeats, jobs).items():
                 title, _, text = name.partition("|")
-                rows.append({"side": title, "level": level, "bytes": int(text), **found})
+                seen = found.pop("floors", {title: {}})
+                rows += [
+                    {"side": side, "level": level, "bytes": int(text), **found, **row}
+                    for side, row in seen.items()
+                ]
     idle = {side.title: _idle(lab, side) for side in SIDES if not lab.quick or side.title in QUICK}
     for row in rows:
         row["idle_cpu_percent"] = idle.get(row["side"])
@@ -100,12 +106,20 @@ def _measure(lab: QueueLab, side: Side, level: str, size: int) -> dict[str, Any]
 
 
 def _core(lab: QueueLab, level: str, size: int) -> dict[str, Any]:
-    """The same without Python: what two processes, their commits and a bell take here."""
+    """The same without Python: what two processes, their commits and a bell take here, and what
+    waking the thread of an event loop adds."""
     count = lab.count(COUNT)
     with lab.file() as path:
         found = lab.core("wake", path, level, count, size)
-    latency = {name: round(found[f"{name}_ns"] / 1e6, 4) for name in ("p50", "p99", "max")}
-    return {"latency_ms": latency, "sent": count, "handled": count, "wakes": {"doorbell": count}}
+    floors = {
+        title: {
+            "latency_ms": {
+                name: round(found[f"{floor}_{name}_ns"] / 1e6, 4) for name in ("p50", "p99", "max")
+            }
+        }
+        for floor, title in FLOORS.items()
+    }
+    return {"floors": floors, "sent": count, "handled": count, "wakes": {"doorbell": count}}
 
 
 def _idle(lab: QueueLab, side: Side) -> float:

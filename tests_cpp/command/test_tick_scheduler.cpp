@@ -1,8 +1,12 @@
 #include <atomic>
 #include <chrono>
+#include <future>
+#include <mutex>
 #include <thread>
+#include <vector>
 
 #include "scratch.hpp"
+#include "voicecore/command/doorbell.hpp"
 #include "voicecore/command/store_worker.hpp"
 #include "voicecore/command/tick_scheduler.hpp"
 
@@ -168,6 +172,44 @@ TEST_CASE("no more commands are in hand than the budget") {
     rig.scheduler->forget(first[0].id);
     rig.scheduler->turn();
     REQUIRE(rig.scheduler->take().size() == 1);
+}
+
+// What the loop of a bot can do meanwhile is to wake up.
+TEST_CASE("whoever rings is announced before the claim, and handed over after it") {
+    struct Loop final : SchedulerListener {
+        void on_tick(std::uint64_t) noexcept override { ticked.set_value(); }
+        void on_commands(Rung) noexcept override {
+            const std::lock_guard lock{mutex};
+            claimed.push_back(scheduler->report().claimed);
+            if (claimed.size() == 2) told_twice.set_value();
+        }
+        void on_steered() noexcept override {}
+        void on_trouble() noexcept override {}
+        TickScheduler* scheduler = nullptr;
+        std::promise<void> ticked;
+        std::promise<void> told_twice;
+        std::mutex mutex;
+        std::vector<std::uint64_t> claimed;  // by then
+    } loop;
+    const Scratch scratch;
+    SchedulerOptions options;
+    options.period = 1h;
+    options.poll = 1h;
+    auto made = TickScheduler::create(
+        scratch.open("bot"), scratch.open("watch"), loop, options, [] { return Millis{1'000}; },
+        nullptr);
+    REQUIRE(made.ok());
+    loop.scheduler = made.value().get();
+    REQUIRE(made.value()->start().ok());
+    REQUIRE(loop.ticked.get_future().wait_for(10s) == std::future_status::ready);
+    auto sender = scratch.open("sender");
+    put(*sender, {.command = "work", .key = "a"}, 1'000);
+    Ringer ringer;
+    ringer.prepare();
+    for (const std::string& bell : sender->take_bells()) ringer.ring(bell);
+    REQUIRE(loop.told_twice.get_future().wait_for(10s) == std::future_status::ready);
+    made.value()->stop();
+    REQUIRE(loop.claimed == std::vector<std::uint64_t>{0, 1});
 }
 
 TEST_CASE("leases of what is in hand are renewed for as long as it takes") {

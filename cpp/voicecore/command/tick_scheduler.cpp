@@ -15,8 +15,9 @@
 namespace voicecore::command {
 namespace {
 
-constexpr int kBatch = 32;        // commands in one claim
-constexpr int kBatchesATurn = 8;  // then ticks and leases have their turn
+constexpr int kBatch = 32;                              // commands in one claim
+constexpr int kBatchesATurn = 8;                        // then ticks and leases have their turn
+constexpr auto kAsleep = std::chrono::milliseconds{5};  // after so long a loop has gone to sleep
 
 }  // namespace
 
@@ -233,6 +234,7 @@ void TickScheduler::turn(bool rang) noexcept {
     const bool changed = poll && file_changed();
     if (ticked) tick(at);
     if (rang) {
+        announce(at);
         look(Rung::doorbell);
     } else if (nudged || more_ || due) {
         look(Rung::local);
@@ -251,6 +253,14 @@ void TickScheduler::turn(bool rang) noexcept {
         }
         listener_.on_tick(missed);
     }
+}
+
+// Waking a loop that sleeps, on an idle processor and with cold caches, can take as long as the
+// claim: so they go on beside each other. It finds nothing when it is quicker, and is told again.
+void TickScheduler::announce(TimePoint at) noexcept {
+    if (!options_.claims || at - told_ < kAsleep) return;
+    told_ = at;
+    listener_.on_commands(Rung::doorbell);
 }
 
 // The grid of ticks stands still: one that comes late leaves out whole periods and counts them,
@@ -370,7 +380,10 @@ std::vector<Finished> TickScheduler::hand_over(std::vector<Command> claimed, Run
         }
     }
     // At once: what is left to do here does not concern whoever waits for them.
-    if (handed_some) listener_.on_commands(rung);
+    if (handed_some) {
+        told_ = now();
+        listener_.on_commands(rung);
+    }
     return done;
 }
 

@@ -35,7 +35,7 @@ class SchedulerListener {
     SchedulerListener& operator=(const SchedulerListener&) = delete;
     virtual ~SchedulerListener() = default;
     virtual void on_tick(std::uint64_t missed) noexcept = 0;
-    virtual void on_commands(Rung rung) noexcept = 0;  // take() has some
+    virtual void on_commands(Rung rung) noexcept = 0;  // take() has some, or may have some soon
     virtual void on_steered() noexcept = 0;            // a session was steered natively
     virtual void on_trouble() noexcept = 0;            // trouble() says what
 };
@@ -118,6 +118,7 @@ class TickScheduler {
     void turn(bool rang) noexcept;
     void tick(TimePoint now) noexcept;
     [[nodiscard]] bool file_changed() noexcept;
+    void announce(TimePoint at) noexcept;
     void look(Rung rung) noexcept;
     void count_wake(Rung rung) noexcept;
     [[nodiscard]] bool claim_batch(Rung rung, int batch) noexcept;
@@ -153,6 +154,7 @@ class TickScheduler {
     std::optional<Millis> next_due_;
 
     Histogram lateness_;  // the thread's own
+    TimePoint told_{};    // when the listener last heard of commands
     std::int64_t seen_version_ = -1;
     bool more_ = false;  // the budget or the batch ended the last look
     std::thread thread_;
