@@ -154,6 +154,42 @@ TEST_CASE("superseded frames give way to their new versions without a gap or a r
     }
 }
 
+TEST_CASE("a rewind from a later frame brings nothing back that an earlier one has dropped") {
+    Rig rig;
+    for (std::uint8_t i = 0; i < 12; ++i) rig.put(i);
+    rig.frame_clock.attach(rig.stream);
+    rig.ticks(3);
+    const auto first = rig.stream.next_index() + 1;
+    for (std::uint64_t i = first; i < 12; ++i) {
+        rig.put_at(i, static_cast<std::uint8_t>(100 + i), 2);
+    }
+    rig.stream.supersede(2, first);
+    // Before the clock has looked.
+    for (std::uint64_t i = first + 1; i < 12; ++i) {
+        rig.put_at(i, static_cast<std::uint8_t>(200 + i), 3);
+    }
+    rig.stream.supersede(3, first + 1);
+    rig.ticks(20);
+    const auto heard = rig.heard();
+    for (std::size_t i = 0; i < 12; ++i) {
+        const std::size_t version = i < first ? 0 : i == first ? 100 : 200;
+        REQUIRE(heard[i] == static_cast<int>(version + i));
+    }
+}
+
+TEST_CASE("what a paused stream will not send any more leaves room for what it will") {
+    Rig rig;
+    for (std::uint8_t i = 0; i < 20; ++i) rig.put(i);
+    rig.frame_clock.attach(rig.stream);
+    rig.ticks(3);
+    rig.stream.want(Stream::Intent::pause);
+    rig.ticks(1);
+    const auto used = rig.stream.ring_free();
+    rig.stream.drop_before(2);
+    rig.ticks(1);
+    REQUIRE(rig.stream.ring_free() > used);
+}
+
 TEST_CASE("new versions that come too late are dropped, never heard twice") {
     Rig rig;
     for (std::uint8_t i = 0; i < 10; ++i) rig.put(i);

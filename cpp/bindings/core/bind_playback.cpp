@@ -98,9 +98,10 @@ void append(const PlayerHandle& self, const SourceHandle& source) {
     // A std::function must be copyable; the source travels in a shared box.
     auto travelling =
         std::make_shared<std::unique_ptr<audio::MediaSource>>(unwrap(source.get().take()));
-    self.get().player->post([travelling](audio::PacketSource& target) {
-        program_of(target).append(std::move(*travelling));
-    });
+    self.get().player->post(
+        [travelling, start = source.get().start()](audio::PacketSource& target) {
+            program_of(target).append(std::move(*travelling), start);
+        });
 }
 
 const char* state_name(playback::PlayerState state) {

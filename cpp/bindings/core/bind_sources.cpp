@@ -331,7 +331,10 @@ std::unique_ptr<pipeline::Program> make_program(const py::list& sources,
         }
         taken.push_back(std::move(source).value());
     }
-    for (auto& source : taken) program->append(std::move(source));
+    for (std::size_t i = 0; i < taken.size(); ++i) {
+        const Samples start = sources[i].cast<const SourceHandle&>().get().start();
+        program->append(std::move(taken[i]), start);
+    }
     if (!settings.keep_open) program->close_playlist();
     return program;
 }

@@ -4,12 +4,12 @@
 
 namespace voicecore::pipeline {
 
-void Playlist::append(std::unique_ptr<audio::MediaSource> track) {
+void Playlist::append(std::unique_ptr<audio::MediaSource> track, Samples start) {
     // The source is destroyed before this object and calls no hook after its end.
     track->set_ready_hook([this] { notify(); });
     {
         const std::lock_guard lock{inbox_mutex_};
-        inbox_.push_back(std::move(track));
+        inbox_.push_back({.source = std::move(track), .start = start});
     }
     notify();
 }
@@ -48,7 +48,9 @@ void Playlist::report(std::uint32_t play, Error error) {
 
 void Playlist::take_in() {
     const std::lock_guard lock{inbox_mutex_};
-    for (auto& source : inbox_) tracks_.push_back({.source = std::move(source)});
+    for (Arrival& one : inbox_) {
+        tracks_.push_back({.source = std::move(one.source), .start = one.start});
+    }
     inbox_.clear();
     closed_ = closing_;
 }
@@ -65,9 +67,9 @@ Playlist::Opened Playlist::open(std::uint32_t play, bool restart) {
     take_in();
     Track* track = track_of(play);
     if (track == nullptr) {
-        return {.turn = closed_ ? Turn::over : Turn::empty, .source = nullptr, .error = {}};
+        return {.turn = closed_ ? Turn::over : Turn::empty};
     }
-    Opened opened{.turn = Turn::ready, .source = track->source.get(), .error = {}};
+    Opened opened{.turn = Turn::ready, .source = track->source.get()};
     if (opened.source == nullptr) {
         opened.error = Error{.code = Errc::closed,
                              .native = 0,
@@ -76,9 +78,12 @@ Playlist::Opened Playlist::open(std::uint32_t play, bool restart) {
                                  "was asked for"};
         return opened;
     }
+    const Samples start = play < tracks_.size() ? track->start : Samples{0};
+    if (!track->touched) opened.start = start;
     if (track->touched && restart) {
         if (opened.source->info().seekable) {
-            opened.source->seek(Samples{0});
+            opened.source->seek(start);
+            opened.start = start;
         } else if (play >= tracks_.size()) {
             opened.error = Error{.code = Errc::unsupported,
                                  .native = 0,

@@ -21,7 +21,7 @@ using audio::TrackError;
 // feeder.
 class Playlist {
   public:
-    void append(std::unique_ptr<audio::MediaSource> track);
+    void append(std::unique_ptr<audio::MediaSource> track, Samples start = Samples{0});
     // Nothing will be appended any more.
     void close() noexcept;
     // How often the list is played in all; 0 is without end. A round starts only when the list is
@@ -34,10 +34,11 @@ class Playlist {
     struct Opened {
         Turn turn = Turn::over;
         audio::MediaSource* source = nullptr;
-        std::optional<Error> error;  // the track cannot be played now; it counts as ended
+        std::optional<Error> error = {};  // the track cannot be played now; it counts as ended
+        Samples start{0};                 // what it gives before is only there to decode the rest
     };
     // The source of a play, at its start, or with `restart` false wherever it stands. `empty`: not
-    // appended yet.
+    // appended yet. Where a track was opened to start holds for the first round.
     [[nodiscard]] Opened open(std::uint32_t play, bool restart);
     // The source of a play that was opened before, wherever it stands; null when it was released.
     [[nodiscard]] audio::MediaSource* find(std::uint32_t play) noexcept;
@@ -57,7 +58,12 @@ class Playlist {
   private:
     struct Track {
         std::unique_ptr<audio::MediaSource> source;  // null once released
-        bool touched = false;                        // not at its start
+        Samples start{0};
+        bool touched = false;  // not at its start
+    };
+    struct Arrival {
+        std::unique_ptr<audio::MediaSource> source;
+        Samples start{0};
     };
     void take_in();
     void notify() noexcept;
@@ -69,7 +75,7 @@ class Playlist {
     std::function<void()> hook_;
 
     std::mutex inbox_mutex_;
-    std::vector<std::unique_ptr<audio::MediaSource>> inbox_;
+    std::vector<Arrival> inbox_;
     std::vector<TrackError> errors_;
     bool closing_ = false;
     std::atomic<std::uint32_t> loops_{1};

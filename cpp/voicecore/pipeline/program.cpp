@@ -63,8 +63,8 @@ Program::Program(const ProgramOptions& options)
 
 Program::~Program() = default;
 
-void Program::append(std::unique_ptr<audio::MediaSource> track) {
-    playlist_.append(std::move(track));
+void Program::append(std::unique_ptr<audio::MediaSource> track, Samples start) {
+    playlist_.append(std::move(track), start);
 }
 void Program::close_playlist() noexcept {
     playlist_.close();
@@ -218,7 +218,10 @@ bool Program::seek(Samples position, std::uint64_t index) noexcept {
 
 void Program::skip_track(std::uint64_t index) noexcept {
     const std::int64_t frame = frame_of(index);
-    start_run(base_ + static_cast<std::uint64_t>(frame), track_at(frame) + 1, Samples{0}, false);
+    const std::uint32_t play = track_at(frame);
+    // A track that is still to be appended cannot be skipped.
+    const std::uint32_t next = playlist_.has(play) ? play + 1 : play;
+    start_run(base_ + static_cast<std::uint64_t>(frame), next, Samples{0}, false);
 }
 
 Error Program::error() const {

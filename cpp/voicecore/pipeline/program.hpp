@@ -39,7 +39,8 @@ class Program final : public audio::PacketSource {
     [[nodiscard]] static Result<std::unique_ptr<Program>> create(const ProgramOptions& options);
     ~Program() override;
 
-    void append(std::unique_ptr<audio::MediaSource> track);
+    // `start`: where the track was told to start when it was opened.
+    void append(std::unique_ptr<audio::MediaSource> track, Samples start = Samples{0});
     void close_playlist() noexcept;
     void set_loops(std::uint32_t loops) noexcept;
     [[nodiscard]] std::vector<TrackError> take_track_errors() override;

@@ -34,9 +34,7 @@ void Timeline::start(std::uint32_t play, Samples position, bool resume, bool cle
     packets_seen_ = false;
     play_ = play;
     source_ = nullptr;
-    first_track_ = true;
-    resume_ = resume;
-    resume_at_ = position;
+    resume_at_ = resume ? std::optional{position} : std::nullopt;
     gap_left_ = 0;
     silent_plays_ = 0;
     last_error_.reset();
@@ -103,7 +101,7 @@ Timeline::Step Timeline::open_track() {
         over_ = true;  // going round for ever without a sample
         return Step::progress;
     }
-    Playlist::Opened opened = playlist_.open(play_, !(first_track_ && resume_));
+    Playlist::Opened opened = playlist_.open(play_, !resume_at_);
     if (opened.turn == Playlist::Turn::empty) {
         if (placed_ == 0) return Step::blocked;
         over_ = true;  // what is there must not wait for a track that may never come
@@ -118,6 +116,7 @@ Timeline::Step Timeline::open_track() {
         return Step::progress;
     }
     source_ = opened.source;
+    if (!resume_at_ && opened.start > Samples{0}) resume_at_ = opened.start;
     play_had_media_ = false;
     unit_ = {};
     stream_ = Stream{};
@@ -190,7 +189,7 @@ void Timeline::end_track(std::optional<Error> error) {
     source_ = nullptr;
     unit_ = {};
     stream_ = Stream{};
-    first_track_ = false;
+    resume_at_.reset();
     gap_left_ = 0;
     ++play_;
 }
@@ -275,22 +274,28 @@ void Timeline::add_preroll(std::int64_t index, const OpusPiece& piece) {
     TimelineFrame& frame = open_frame(index);
     append(frame, piece);
     frame.copyable = false;
-    // A source may start long before the place asked for; the decoder needs only the end of that.
+}
+
+// A source may start long before the place asked for; the decoder needs only the end of that. For a
+// frame with nothing else in it.
+void Timeline::limit_preroll(TimelineFrame& frame) {
     constexpr std::size_t kMost = 48;
-    if (index == 0 && frame.decoded == 0 && frame.pieces.size() > kMost) {
-        const std::uint32_t gone = frame.pieces[1].offset;
-        frame.bytes.erase(frame.bytes.begin(), frame.bytes.begin() + gone);
-        frame.pieces.erase(frame.pieces.begin());
-        for (TimelinePiece& left : frame.pieces) left.offset -= gone;
-        frame.pieces.front().reset = true;
-    }
+    if (frame.decoded != 0 || frame.pieces.size() <= kMost) return;
+    const std::uint32_t gone = frame.pieces[1].offset;
+    frame.bytes.erase(frame.bytes.begin(), frame.bytes.begin() + gone);
+    frame.pieces.erase(frame.pieces.begin());
+    for (TimelinePiece& left : frame.pieces) left.offset -= gone;
+    frame.pieces.front().reset = true;
 }
 
 void Timeline::place_piece(const OpusPiece& piece) {
     const Samples samples{piece.samples};
     if (!stream_.placed) {
-        if (first_track_ && resume_ && stream_.position + samples <= resume_at_) {
-            add_preroll(0, piece);
+        if (resume_at_ && stream_.position + samples <= *resume_at_) {
+            // The frame in which the track will start.
+            const std::int64_t index = ceil_to_frame(placed_) / kFrameSamples;
+            add_preroll(index, piece);
+            limit_preroll(slot(index));
             stream_.position += samples;
             stream_.lead = std::max(Samples{0}, -stream_.position);
             return;
@@ -339,6 +344,10 @@ void Timeline::account(Place from, Place to, Samples end_position) {
         frame.track = play_;
         frame.position = end_position - Samples{to - end};
         at = end;
+    }
+    // A frame that was begun before its predecessor was full knows no more of the track than that.
+    for (std::int64_t i = (to - 1 - offset) / kFrameSamples + 1; i < opened_; ++i) {
+        if (slot(i).media_samples == 0) slot(i).position = slot(i - 1).position;
     }
 }
 

@@ -96,6 +96,7 @@ class Timeline {
     void place_piece(const OpusPiece& piece);
     void start_stream(Samples lead);
     void add_preroll(std::int64_t frame, const OpusPiece& piece);
+    void limit_preroll(TimelineFrame& frame);
     TimelinePiece& append(TimelineFrame& frame, const OpusPiece& piece);
     TimelineFrame& open_frame(std::int64_t index);
     TimelineFrame& slot(std::int64_t index) noexcept {
@@ -125,9 +126,7 @@ class Timeline {
 
     std::uint32_t play_ = 0;
     audio::MediaSource* source_ = nullptr;
-    bool first_track_ = true;
-    bool resume_ = false;  // the first track was told where to go on, at resume_at_
-    Samples resume_at_{0};
+    std::optional<Samples> resume_at_;  // where the track was told to go on
     Place gap_left_ = 0;
     std::uint64_t silent_plays_ = 0;  // in a row, without a sample of media
     bool play_had_media_ = false;

@@ -114,8 +114,7 @@ void Player::carry_out_orders() noexcept {
                               [&](SkipTrack& order) { apply(order); },
                               [&](Change& change) {
                                   change(*source_);
-                                  ended_ = false;
-                                  stream_.set_feed_end(0);
+                                  go_on();
                               }},
                    taken_[i]);
     }
@@ -123,8 +122,9 @@ void Player::carry_out_orders() noexcept {
 
 void Player::apply(SetGain order, bool flush_follows) noexcept {
     gain_ = order.gain;
-    // One frame of margin: the next one may leave while we work.
-    const std::uint64_t from = stream_.next_index() + 1;
+    // One frame of margin: the next one may leave while we work, unless none leaves.
+    const bool leaving = stream_.started() && stream_.wanted() == Stream::Intent::play;
+    const std::uint64_t from = stream_.next_index() + (leaving ? 1 : 0);
     bool flush_pending = flush_follows;
     std::uint32_t generation = 0;
     {
@@ -144,8 +144,17 @@ void Player::apply(SetGain order, bool flush_follows) noexcept {
     produced_ = source_->set_gain(order.gain, from);
     generation_ = generation;
     supersede_from_ = produced_;
+    go_on();
+}
+
+// The source may have more to give, whatever it said last.
+void Player::go_on() noexcept {
     ended_ = false;
     stream_.set_feed_end(0);
+    if (source_failed_.exchange(false, std::memory_order_acq_rel)) {
+        const std::lock_guard lock{mutex_};
+        error_.reset();
+    }
 }
 
 // After a flush: nothing that was produced counts any more.
@@ -154,8 +163,7 @@ void Player::begin_generation(std::uint32_t generation) noexcept {
     supersede_from_.reset();
     flushed_ = true;
     stream_.set_base(~std::uint64_t{0});
-    ended_ = false;
-    stream_.set_feed_end(0);
+    go_on();
 }
 
 void Player::apply(const SeekTo& order) noexcept {

@@ -117,6 +117,7 @@ class Player final : public audio::SinkListener {
     void apply(const SeekTo& order) noexcept;
     void apply(SkipTrack order) noexcept;
     void begin_generation(std::uint32_t generation) noexcept;
+    void go_on() noexcept;
     bool produce_one(FeedResult& result) noexcept;
     void note_source_statistics() noexcept;
     void finish(FinishReason reason) noexcept;

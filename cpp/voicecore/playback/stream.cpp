@@ -9,7 +9,10 @@ Stream::Stream(std::uint64_t id, std::size_t ring_capacity, audio::PacketSink& s
       limit_ticks_{limit_ticks},
       sink_{sink},
       events_{events},
-      ring_{ring_capacity} {}
+      ring_{ring_capacity},
+      cuts_{ring_capacity} {
+    cuts_seen_.reserve(cuts_.capacity());
+}
 
 namespace {
 
@@ -39,24 +42,45 @@ void Stream::prefetch_packet() noexcept {
     prefetch_lines(queued, reinterpret_cast<const std::byte*>(queued) + kUsualBytes);
 }
 
+void Stream::take_cuts() noexcept {
+    while (cuts_seen_.size() < cuts_seen_.capacity()) {
+        const Cut* cut = cuts_.front();
+        if (cut == nullptr) return;
+        cuts_seen_.push_back(*cut);
+        cuts_.pop();
+    }
+}
+
+// Several rewinds may have left their packets in the ring, one behind the other: each cut holds
+// until what was before it is gone. A later one that begins at a later frame does not bring back
+// what an earlier one has dropped.
+bool Stream::superseded(const QueuedPacket& queued) noexcept {
+    // Generations never fall from packet to packet: what a cut concerns lies before its own.
+    std::size_t past = 0;
+    while (past < cuts_seen_.size() && cuts_seen_[past].generation <= queued.generation) ++past;
+    cuts_seen_.erase(cuts_seen_.begin(), cuts_seen_.begin() + static_cast<std::ptrdiff_t>(past));
+    for (const Cut& cut : cuts_seen_) {
+        if (queued.packet.index >= cut.index) return true;
+    }
+    return false;
+}
+
 // The packet that the next tick would send; what seeks and rewinds have made stale goes here.
 QueuedPacket* Stream::front() noexcept {
     const std::uint32_t floor = floor_.load(std::memory_order_acquire);
-    const std::uint64_t cut = cut_.load(std::memory_order_acquire);
-    const auto cut_generation = static_cast<std::uint32_t>(cut >> kIndexBits);
-    const std::uint64_t cut_index = cut & kIndexMask;
+    take_cuts();
     const std::uint64_t next = next_index_.load(std::memory_order_relaxed);
     QueuedPacket* queued = ring_.front();
     while (queued != nullptr) {
         const std::uint64_t index = queued->packet.index;
         const bool flushed = queued->generation < floor;
-        const bool superseded = queued->generation < cut_generation && index >= cut_index;
         // A new version that came too late: its frame has been sent in the old one.
         const bool repeated = index < next;
-        if (!flushed && !superseded && !repeated) break;
+        if (!superseded(*queued) && !flushed && !repeated) break;
         ring_.pop();
         queued = ring_.front();
     }
+    if (queued == nullptr) cuts_seen_.clear();  // each came with a packet, which is gone
     return queued;
 }
 
@@ -88,6 +112,7 @@ bool Stream::tick(const Tick& tick) noexcept {
             begin_break(Break::end, tick);
             return continue_break(tick);
         case Intent::pause:
+            static_cast<void>(front());  // what was made stale meanwhile leaves room for the new
             begin_break(Break::pause, tick);
             return continue_break(tick);
         case Intent::play:

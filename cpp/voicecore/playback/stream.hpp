@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
 #include "voicecore/audio/packet_sink.hpp"
 #include "voicecore/audio/packet_source.hpp"
@@ -65,10 +66,11 @@ class Stream {
                         std::memory_order_release);  // after: whoever sees it finds it
     }
     // Frames of a generation before `generation` are dropped from frame `index` on: their new
-    // versions are in the ring already.
+    // versions are in the ring already. Once for a generation.
     void supersede(std::uint32_t generation, std::uint64_t index) noexcept {
-        cut_.store((std::uint64_t{generation} << kIndexBits) | (index & kIndexMask),
-                   std::memory_order_release);
+        // Each comes with a packet in the packets' ring, which is as large: there is room when the
+        // clock has looked at what it took from there.
+        cuts_.push({generation, index});
     }
     // No packet of this generation or an earlier one will follow. 0 takes it back.
     void set_feed_end(std::uint32_t generation) noexcept {
@@ -151,8 +153,13 @@ class Stream {
         events_.emit(Event{.subject = id_, .value = value, .kind = kind});
     }
 
-    static constexpr int kIndexBits = 32;  // 2^32 frames are 2.7 years
-    static constexpr std::uint64_t kIndexMask = (std::uint64_t{1} << kIndexBits) - 1;
+    // Of what was in the ring before it.
+    struct Cut {
+        std::uint32_t generation = 0;
+        std::uint64_t index = 0;
+    };
+    void take_cuts() noexcept;
+    [[nodiscard]] bool superseded(const QueuedPacket& queued) noexcept;
 
     const std::uint64_t id_;
     const TimePoint created_;
@@ -160,11 +167,11 @@ class Stream {
     audio::PacketSink& sink_;
     EventListener& events_;
     SpscRing<QueuedPacket> ring_;
+    SpscRing<Cut> cuts_;
     StreamCounters counters_;
 
     std::atomic<Intent> intent_{Intent::play};
     std::atomic<std::uint32_t> floor_{0};
-    std::atomic<std::uint64_t> cut_{0};  // generation above, frame index below
     std::atomic<std::uint32_t> feed_end_{0};
     std::atomic<FeedState> feed_state_{FeedState::queued};
     std::atomic<bool> fill_requested_{false};
@@ -182,6 +189,7 @@ class Stream {
     bool sink_gone_ = false;  // the sink cannot go on: no more silence either
     std::uint32_t floor_seen_ = 0;
     std::uint32_t ticks_since_packet_ = 0;
+    std::vector<Cut> cuts_seen_;  // that concern packets in the ring; never grows
 };
 
 }  // namespace voicecore::playback
