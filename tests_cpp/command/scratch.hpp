@@ -1,6 +1,7 @@
 // A queue file of its own for each test, and short words for what tests do to it.
 #pragma once
 
+#include <sqlite3.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -37,6 +38,14 @@ class Scratch {
   private:
     std::filesystem::path folder_;
 };
+
+// As somebody at a shell would.
+inline void by_hand(const std::string& path, const char* sql) {
+    sqlite3* connection = nullptr;
+    REQUIRE(sqlite3_open(path.c_str(), &connection) == SQLITE_OK);
+    REQUIRE(sqlite3_exec(connection, sql, nullptr, nullptr, nullptr) == SQLITE_OK);
+    sqlite3_close(connection);
+}
 
 inline std::int64_t put(Store& store, NewCommand command, Millis now = 0) {
     const auto ids = store.enqueue(std::span{&command, 1}, now);

@@ -188,3 +188,32 @@ TEST_CASE("a command of any name to every key is a barrier") {
     REQUIRE(ids_of(claim(*store, 1)) == std::vector{all});
     REQUIRE(claim(*store, 2).claimed.empty());
 }
+
+TEST_CASE("a row that does not fit its columns fails, says why, and holds nobody up") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    by_hand(
+        scratch.path(),
+        "INSERT INTO bot_commands(command, key) VALUES (CAST(x'6af6' AS TEXT), 'a');"
+        "INSERT INTO bot_commands(command, key) VALUES ('job', CAST(x'c080' AS TEXT));"
+        "INSERT INTO bot_commands(command, key, requested_by)"
+        " VALUES ('job', 'a', CAST(x'5a6feb' AS TEXT));"
+        "INSERT INTO bot_commands(command, key, args)"
+        " VALUES ('job', 'a', CAST(x'22eda08022' AS TEXT));"
+        "INSERT INTO bot_commands(command, key, entry_id) VALUES ('play', 'a', 'seven');"
+        "INSERT INTO bot_commands(command, key, entry_id) VALUES ('play', 'a', 1.5);"
+        "INSERT INTO bot_commands(command, key, requested_by) VALUES ('job', 'a', 'Zo\xc3\xab');"
+        "INSERT INTO bot_commands(command, key) VALUES ('job', 'b')");
+    const auto found = claim(*store, store->get(1).value()->created_at + 1);
+    REQUIRE(found.failed == 6);
+    REQUIRE(found.claimed.size() == 2);
+    REQUIRE(found.claimed[0].id == 7);
+    REQUIRE(found.claimed[1].id == 8);
+    const auto error = [&](std::int64_t id) { return store->get(id).value()->error.value_or(""); };
+    REQUIRE(error(1) == "command: got bytes that are not UTF-8, expected a text");
+    REQUIRE(error(2).starts_with("key: "));
+    REQUIRE(error(3).starts_with("requested_by: "));
+    REQUIRE(error(4).starts_with("args: "));
+    REQUIRE(error(5) == "entry_id: got 'seven', expected a whole number");
+    REQUIRE(error(6) == "entry_id: got '1.5', expected a whole number");
+}

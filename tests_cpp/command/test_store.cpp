@@ -11,13 +11,6 @@ namespace {
 
 constexpr Millis kHour = 3'600'000;
 
-void by_hand(const std::string& path, const char* sql) {
-    sqlite3* connection = nullptr;
-    REQUIRE(sqlite3_open(path.c_str(), &connection) == SQLITE_OK);
-    REQUIRE(sqlite3_exec(connection, sql, nullptr, nullptr, nullptr) == SQLITE_OK);
-    sqlite3_close(connection);
-}
-
 }  // namespace
 
 TEST_CASE("commands of one key are claimed one at a time, in the order of their ids") {

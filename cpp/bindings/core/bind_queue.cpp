@@ -311,12 +311,23 @@ void bind_mutex(py::module_& module) {
 
 }  // namespace
 
+namespace {
+
+py::object maybe_text(const std::optional<std::string>& text) {
+    return text ? py::object{to_text(*text)} : py::none();
+}
+
+}  // namespace
+
+// Anybody writes these texts: bytes that are no UTF-8 are shown as such, and end the command when
+// it is claimed.
 py::tuple command_to_python(const command::Command& one) {
-    return py::make_tuple(one.id, one.command, one.entry_id, one.key, one.args, one.requested_by,
-                          one.created_at, one.dedup_key, one.priority, one.not_before,
-                          one.expires_at, one.overtakes, one.attempt, one.max_attempts,
-                          one.lease_until, one.owner, one.claimed_at, one.result, one.error,
-                          one.state, one.finished_at);
+    return py::make_tuple(one.id, to_text(one.command), one.entry_id, maybe_text(one.key),
+                          to_text(one.args), maybe_text(one.requested_by), one.created_at,
+                          maybe_text(one.dedup_key), one.priority, one.not_before, one.expires_at,
+                          one.overtakes, one.attempt, one.max_attempts, one.lease_until,
+                          maybe_text(one.owner), one.claimed_at, maybe_text(one.result),
+                          maybe_text(one.error), to_text(one.state), one.finished_at);
 }
 
 py::object commands_to_python(const std::vector<command::Command>& commands) {

@@ -361,11 +361,17 @@ void ClaimPass::consider(const Statement& row, bool stop_when_enough) {
         return;
     }
     if (!row.is_null(kNotBefore) && row.integer(kNotBefore) > request_.now) return;
+    const bool behind_barrier = barrier_ != 0 && id > barrier_;
+    const bool not_yet = id == barrier_ && (barrier_waits_ || !blocked_.empty());
+    const bool second = blocked_.contains(key);
+    const bool taken = overtakes || (!behind_barrier && !not_yet && !second);
+    if (taken) {
+        if (std::string fault = fault_of(row); !fault.empty()) {
+            ends_.push_back({id, "failed", std::move(fault)});
+            return;
+        }
+    }
     if (!overtakes) {
-        const bool behind_barrier = barrier_ != 0 && id > barrier_;
-        const bool not_yet = id == barrier_ && (barrier_waits_ || !blocked_.empty());
-        const bool second = blocked_.contains(key);
-        const bool taken = !behind_barrier && !not_yet && !second;
         // With the last one that is wanted the walk ends: nobody asks for its key.
         const bool last = taken && stop_when_enough && wanted() == 1;
         if (!second && !last) blocked_.insert(key);

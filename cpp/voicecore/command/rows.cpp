@@ -1,6 +1,73 @@
 #include "voicecore/command/rows.hpp"
 
+#include <array>
+#include <cstdint>
+#include <cstring>
+
 namespace voicecore::command {
+namespace {
+
+constexpr int kEntryId = 2;
+struct Text {
+    int column;
+    const char* name;
+};
+constexpr std::array<Text, 5> kTexts{
+    {{1, "command"}, {3, "key"}, {4, "args"}, {5, "requested_by"}, {7, "dedup_key"}}};
+
+// How many bytes the character at `at` has; 0: none of UTF-8 (RFC 3629, section 4).
+std::size_t character(std::string_view text, std::size_t at) noexcept {
+    const auto byte = [&](std::size_t i) -> unsigned {
+        return at + i < text.size() ? static_cast<std::uint8_t>(text[at + i]) : 0U;
+    };
+    const auto tail = [&](std::size_t i) { return (byte(i) & 0xC0U) == 0x80U; };
+    const unsigned first = byte(0);
+    if (first < 0x80) return 1;
+    if (first >= 0xC2 && first <= 0xDF) return tail(1) ? 2 : 0;
+    if (first >= 0xE0 && first <= 0xEF) {
+        const bool overlong = first == 0xE0 && byte(1) < 0xA0;
+        const bool surrogate = first == 0xED && byte(1) > 0x9F;
+        return tail(1) && tail(2) && !overlong && !surrogate ? 3 : 0;
+    }
+    if (first >= 0xF0 && first <= 0xF4) {
+        const bool overlong = first == 0xF0 && byte(1) < 0x90;
+        const bool beyond = first == 0xF4 && byte(1) > 0x8F;
+        return tail(1) && tail(2) && tail(3) && !overlong && !beyond ? 4 : 0;
+    }
+    return 0;
+}
+
+bool is_utf8(std::string_view text) noexcept {
+    for (std::size_t at = 0; at < text.size();) {
+        // Eight characters of ASCII at a time, which most texts are made of.
+        std::uint64_t eight = 0;
+        if (text.size() - at >= sizeof eight) {
+            std::memcpy(&eight, text.data() + at, sizeof eight);
+            if ((eight & 0x8080808080808080U) == 0) {
+                at += sizeof eight;
+                continue;
+            }
+        }
+        const std::size_t size = character(text, at);
+        if (size == 0) return false;
+        at += size;
+    }
+    return true;
+}
+
+}  // namespace
+
+std::string fault_of(const Statement& row) {
+    if (!row.is_null(kEntryId) && !row.is_integer(kEntryId)) {
+        return "entry_id: got '" + row.text(kEntryId) + "', expected a whole number";
+    }
+    for (const Text& text : kTexts) {
+        if (!is_utf8(row.view(text.column))) {
+            return std::string{text.name} + ": got bytes that are not UTF-8, expected a text";
+        }
+    }
+    return {};
+}
 
 Command read_command(const Statement& row, bool history) {
     Command out;

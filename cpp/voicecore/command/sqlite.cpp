@@ -63,6 +63,9 @@ void Statement::reset() noexcept {
 bool Statement::is_null(int column) const noexcept {
     return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
 }
+bool Statement::is_integer(int column) const noexcept {
+    return sqlite3_column_type(statement_.get(), column) == SQLITE_INTEGER;
+}
 std::int64_t Statement::integer(int column) const noexcept {
     return sqlite3_column_int64(statement_.get(), column);
 }

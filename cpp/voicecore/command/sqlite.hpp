@@ -77,6 +77,7 @@ class Statement {
         return sqlite3_stmt_readonly(statement_.get()) != 0;
     }
     [[nodiscard]] bool is_null(int column) const noexcept;
+    [[nodiscard]] bool is_integer(int column) const noexcept;
     [[nodiscard]] std::int64_t integer(int column) const noexcept;
     [[nodiscard]] std::string text(int column) const;
     [[nodiscard]] std::string_view view(int column) const noexcept;  // until the next step
