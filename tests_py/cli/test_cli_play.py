@@ -18,6 +18,7 @@ import pytest
 from cli.command import (
     KEY,
     MUSIC,
+    VOICECORE,
     Done,
     Here,
     environment,
@@ -543,3 +544,51 @@ def test_a_closed_pipe_is_no_traceback(tone: Path) -> None:
 def test_output_on_a_dumb_terminal_has_no_escapes(tone: Path) -> None:
     done = finish(start("play", tone, "--to", "null:", env=environment(TERM="dumb")))
     assert "\x1b" not in done.err
+
+
+def test_statistics_do_not_replace_the_input_or_the_recording(
+    here: Here, tone: Path, tmp_path: Path
+) -> None:
+    before = tone.read_bytes()
+    link = tmp_path / "link.json"
+    link.symlink_to(tone)
+    for stats in (tone, link):
+        done = here("play", tone, "--to", "null:", "--virtual", "--stats", stats)
+        assert done.code == 2
+        assert f"{stats} is the input" in done.one_line()
+    assert tone.read_bytes() == before
+    out = tmp_path / "out.ogg"
+    done = here("play", tone, "--to", f"ogg:{out}", "--virtual", "--stats", out)
+    assert done.code == 2
+    assert f"{out} is the sink" in done.one_line()
+
+
+def test_a_play_that_never_began_leaves_older_statistics_alone(here: Here, tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    old.write_text("older")
+    new = tmp_path / "new.json"
+    for stats in (old, new):
+        done = here("play", tmp_path / "none.mp3", "--to", "null:", "--virtual", "--stats", stats)
+        assert done.code == 3
+    assert old.read_text() == "older"
+    assert not new.exists()
+
+
+def test_a_full_disk_for_the_statistics_is_named(here: Here, tone: Path) -> None:
+    done = here("play", tone, "--to", "null:", "--virtual", "-q", "--stats", "/dev/full")
+    assert done.code == 4
+    assert done.one_line() == "/dev/full: No space left on device"
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2"])
+def test_a_closed_standard_stream_leads_nowhere(tone: Path, tmp_path: Path, closed: str) -> None:
+    out = tmp_path / "out.ogg"
+    command = f'exec "$@" {closed}>&-'
+    done = subprocess.run(
+        ["sh", "-c", command, "sh", *VOICECORE, "play", tone, "--virtual", "--to", f"ogg:{out}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes().startswith(b"OggS")

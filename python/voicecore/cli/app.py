@@ -106,6 +106,25 @@ def _explain(error: BaseException) -> int:
     return code
 
 
+def _open_standard_streams() -> None:
+    """A standard stream that the caller has closed leads nowhere.
+
+    Otherwise the next file that is opened gets its number, and every message goes into that file.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            mode = "r" if number == 0 else "w"
+            opened = os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  # for good
+
+
 def main() -> NoReturn:
     """The entry point."""
+    _open_standard_streams()
     sys.exit(run())

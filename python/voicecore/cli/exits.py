@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import errno
 
 import click
 
@@ -64,6 +65,8 @@ def exit_code(error: BaseException) -> int:
         case OpenError():
             return Exit.INPUT
         case SinkError() | Unavailable():
+            return Exit.SINK
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return Exit.SINK
         case _:
             return Exit.INTERNAL

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import stat
 import sys
-from collections.abc import Mapping
-from typing import IO, Any
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any
 
 import click
 
 from voicecore import __version__
-from voicecore.cli.exits import one_line
+from voicecore.cli.exits import Exit, Failure, one_line
 
 SCHEMA = 1
 """Grows when a field changes its meaning or goes away; new fields leave it alone."""
@@ -55,8 +59,22 @@ def _plain(value: Any) -> Any:
             return value
 
 
+def refuse_same_file(inputs: Iterable[str], output: str, option: str = "") -> None:
+    """Writing a file while reading it would destroy it."""
+    for name in inputs:
+        with contextlib.suppress(OSError, ValueError):
+            if os.path.isfile(output) and os.path.samefile(name, output):
+                about = f"{option}: " if option else ""
+                raise click.UsageError(
+                    f"{about}{output} is the input; choose another file to write to"
+                )
+
+
 class ResultFile:
     """A file for results, opened before the work so that a wrong path is found out first.
+
+    What it holds stays until there is something to write; one that was made here and not written
+    goes with the `with` block.
 
     Args:
         path: the file, or "-" for stdout.
@@ -67,20 +85,50 @@ class ResultFile:
 
     def __init__(self, option: str, path: str) -> None:
         self._path = path
-        self._file: IO[bytes] | None = None
+        self._fd: int | None = None
+        self._is_new = False
         if path != "-":
+            self._is_new = not os.path.lexists(path)
             try:
-                self._file = open(path, "wb")  # noqa: SIM115
+                self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
             except OSError as error:
                 raise click.UsageError(f"{option}: {path}: {error.strerror}") from None
 
     def write(self, data: bytes) -> None:
-        """All of it; complete in the file when this returns."""
-        if self._file is None:
+        """All of it, in place of what was there; complete in the file when this returns.
+
+        Raises:
+            Failure: the disk is full.
+        """
+        if self._fd is None:
             click.echo(data, nl=False)
             return
-        with self._file as file:
-            file.write(data)
+        self._is_new = False
+        try:
+            if stat.S_ISREG(os.fstat(self._fd).st_mode):
+                os.ftruncate(self._fd, 0)
+            with open(self._fd, "wb") as file:
+                self._fd = None
+                file.write(data)
+        except OSError as error:
+            raise Failure(Exit.SINK, error, self._path) from None
+
+    def __enter__(self) -> ResultFile:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._fd is None:
+            return
+        os.close(self._fd)
+        self._fd = None
+        if self._is_new:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
 
 
 def stderr_is_terminal() -> bool:

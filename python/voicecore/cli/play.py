@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from collections.abc import Iterable
 
 import click
 
 from voicecore import EncoderSettings
 from voicecore.cli import options as opt
-from voicecore.cli.output import ResultFile
+from voicecore.cli.output import ResultFile, refuse_same_file
 from voicecore.cli.play_run import PlayOptions, PlayRun
 from voicecore.cli.sink_url import OggTarget, RtpTarget, Target
 
@@ -146,8 +144,14 @@ def play(
         input=opt.InputOptions(headers, playlists, timeout),
     )
     _check(chosen)
-    results = ResultFile("--stats", stats) if stats is not None else None
-    return asyncio.run(PlayRun(chosen, results).run())
+    if stats is None:
+        return asyncio.run(PlayRun(chosen, None).run())
+    written = [chosen.sink.path] if isinstance(chosen.sink, OggTarget) else []
+    if any(os.path.realpath(stats) == os.path.realpath(path) for path in written):
+        raise click.UsageError(f"--stats: {stats} is the sink; choose another file to write to")
+    refuse_same_file(chosen.files, stats, "--stats")
+    with ResultFile("--stats", stats) as results:
+        return asyncio.run(PlayRun(chosen, results).run())
 
 
 def _check(chosen: PlayOptions) -> None:
@@ -159,11 +163,3 @@ def _check(chosen: PlayOptions) -> None:
         raise click.UsageError("--loop: standard input cannot be played twice")
     if isinstance(chosen.sink, OggTarget):
         refuse_same_file(chosen.files, chosen.sink.path)
-
-
-def refuse_same_file(inputs: Iterable[str], output: str) -> None:
-    """Writing a file while reading it would destroy it."""
-    for name in inputs:
-        with contextlib.suppress(OSError, ValueError):
-            if os.path.isfile(output) and os.path.samefile(name, output):
-                raise click.UsageError(f"{output} is the input; choose another file to write to")

@@ -28,7 +28,6 @@ class ReceiveOptions:
     source: RtpTarget
     ogg: str | None
     json: bool
-    log: ResultFile | None
     idle: float | None
     duration: float | None
     quiet: bool
@@ -96,16 +95,18 @@ def receive(
         source=source,
         ogg=sink.path if isinstance(sink, OggTarget) else None,
         json=as_json,
-        log=ResultFile("--log", log) if log is not None else None,
         idle=idle,
         duration=duration,
         quiet=quiet,
     )
     assert sink is None or isinstance(sink, (OggTarget, NullTarget))
-    return asyncio.run(_receive(chosen))
+    if log is None:
+        return asyncio.run(_receive(chosen, None))
+    with ResultFile("--log", log) as file:
+        return asyncio.run(_receive(chosen, file))
 
 
-async def _receive(options: ReceiveOptions) -> int:
+async def _receive(options: ReceiveOptions, log: ResultFile | None) -> int:
     source = options.source
     with StopSignals() as signals:
 
@@ -117,7 +118,7 @@ async def _receive(options: ReceiveOptions) -> int:
                 key=source.key,
                 ssrc=source.ssrc,
                 ogg=options.ogg,
-                log=options.log is not None,
+                log=log is not None,
                 idle=options.idle,
                 duration=options.duration,
             )
@@ -136,13 +137,13 @@ async def _receive(options: ReceiveOptions) -> int:
                 if painter is not None:
                     painter.cancel()
                     await asyncio.wait([painter])
+        if log is not None:
+            log.write(_csv(receiver))
         _report(options, receiver)
         return Exit.DONE if signals.caught is None else SIGNAL_BASE + signals.caught
 
 
 def _report(options: ReceiveOptions, receiver: Receiver) -> None:
-    if options.log is not None:
-        options.log.write(_csv(receiver))
     record: dict[str, Any] = {
         "source": str(options.source),
         "port": receiver.port,

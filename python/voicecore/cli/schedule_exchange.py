@@ -120,11 +120,8 @@ def export(path: str, db: str, kind: str | None, as_json: bool) -> int:
     if kind is None:
         kind = "json" if as_json or Path(path).suffix.lower() == ".json" else "toml"
     entries, damaged = with_store(db, lambda store: store.read())
-    file = ResultFile("FILE", path)
-    if kind == "json":
-        file.write(to_json(entries).encode())
-    else:
-        file.write(to_toml(entries).encode())
+    with ResultFile("FILE", path) as file:
+        file.write((to_json if kind == "json" else to_toml)(entries).encode())
     for one in damaged:
         complain(f"entry {one.id} ({one.name}) is damaged and was left out: {one.error}")
     return Exit.INPUT if damaged else Exit.DONE

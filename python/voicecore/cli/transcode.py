@@ -14,8 +14,7 @@ from voicecore import EncoderSettings, Engine, Source, TranscodeResult
 from voicecore import transcode as run_transcode
 from voicecore.cli import options as opt
 from voicecore.cli.exits import Exit, Failure, exit_code
-from voicecore.cli.output import print_json, stderr_is_terminal
-from voicecore.cli.play import refuse_same_file
+from voicecore.cli.output import print_json, refuse_same_file, stderr_is_terminal
 from voicecore.cli.progress import StatusLine, bar, short_name
 from voicecore.cli.signals import StopSignals
 from voicecore.cli.words import clock_time
