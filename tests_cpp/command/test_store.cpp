@@ -174,6 +174,31 @@ TEST_CASE("a lesson's table is taken over with its rows") {
     REQUIRE(store->get(1).value()->entry_id == 7);
 }
 
+TEST_CASE("a file without a queue is left as it is by whoever does not want to make one") {
+    const Scratch scratch;
+    by_hand(scratch.path(), "CREATE TABLE customers(id)");
+    const auto before = std::filesystem::file_size(scratch.path());
+    const StoreOptions reader{.path = scratch.path(), .owner = "one", .create = false};
+    const auto refused = Store::open(reader);
+    REQUIRE_FALSE(refused.ok());
+    REQUIRE(refused.error().code == Errc::database);
+    REQUIRE(refused.error().message.find("no queue in this file") != std::string::npos);
+    REQUIRE(std::filesystem::file_size(scratch.path()) == before);
+    REQUIRE_FALSE(std::filesystem::exists(scratch.path() + "-wal"));
+    // Both kinds of queue files are opened.
+    static_cast<void>(scratch.open());
+    REQUIRE(Store::open(reader).ok());
+}
+
+TEST_CASE("a table of the queue's name that is none of a lesson is refused in words") {
+    const Scratch scratch;
+    by_hand(scratch.path(), "CREATE TABLE bot_commands(name)");
+    const auto refused = Store::open({.path = scratch.path(), .owner = "one"});
+    REQUIRE_FALSE(refused.ok());
+    REQUIRE(refused.error().message.find("expected the columns id, command and entry_id") !=
+            std::string::npos);
+}
+
 TEST_CASE("a file that was put in the place of the open one is noticed") {
     const Scratch scratch;
     auto store = scratch.open();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -419,3 +420,20 @@ def test_a_file_of_a_newer_voicecore_is_code_3(here: Here, db: Path) -> None:
     ended = here("queue", "add", "play", "--db", db)
     assert ended.code == 3
     assert "schema version 99" in ended.one_line()
+
+
+@pytest.mark.parametrize("asked", [["queue", "stats"], ["queue", "list"], ["schedule", "list"]])
+@pytest.mark.parametrize("content", ["CREATE TABLE customers(id)", None])
+def test_reading_commands_leave_a_file_without_a_queue_alone(
+    here: Here, tmp_path: Path, asked: list[str], content: str | None
+) -> None:
+    path = tmp_path / "other.db"
+    path.touch()
+    if content is not None:
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            other.execute(content)
+    before = path.read_bytes()
+    done = here(*asked, "--db", path)
+    assert done.code == 3
+    assert "there is no queue in this file" in done.one_line()
+    assert path.read_bytes() == before

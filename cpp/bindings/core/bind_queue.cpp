@@ -344,6 +344,7 @@ command::StoreOptions store_options(const py::dict& settings) {
     out.synchronous =
         settings["full"].cast<bool>() ? command::Synchronous::full : command::Synchronous::normal;
     out.busy_timeout_ms = settings["busy_timeout_ms"].cast<int>();
+    out.create = settings["create"].cast<bool>();
     out.default_key = settings["default_key"].cast<std::string>();
     out.play_expires_after = settings["play_expires_after"].cast<std::optional<Millis>>();
     if (const py::object hook = settings["hook"]; !hook.is_none()) {

@@ -75,6 +75,11 @@ Status create(Database& database) {
     auto lesson = exists(database, "bot_commands");
     if (!lesson) return std::move(lesson).error();
     if (lesson.value()) {
+        if (!database.prepare("SELECT id, command, entry_id FROM bot_commands")) {
+            return Error{Errc::database, 0,
+                         "the file has a table bot_commands that is not a queue's: expected the "
+                         "columns id, command and entry_id"};
+        }
         if (auto ok = database.run("ALTER TABLE bot_commands RENAME TO bot_commands_before"); !ok) {
             return ok;
         }
@@ -133,6 +138,15 @@ Status refuse_newer(std::int64_t version) {
 }
 
 }  // namespace
+
+Status find_queue(Database& database) {
+    auto version = version_of(database);
+    if (!version) return std::move(version).error();
+    auto lesson = exists(database, "bot_commands");
+    if (!lesson) return std::move(lesson).error();
+    if (version.value() != 0 || lesson.value()) return Done{};
+    return Error{Errc::database, 0, "there is no queue in this file: expected a queue file"};
+}
 
 Status migrate(Database& database) {
     auto version = version_of(database);

@@ -13,4 +13,7 @@ inline constexpr std::int64_t kApplicationId = 0x56434F52;  // "VCOR"
 // entry_id) is taken over with its rows.
 [[nodiscard]] Status migrate(Database& database);
 
+// Refuses a file without a queue's tables or a lesson's. Only reads.
+[[nodiscard]] Status find_queue(Database& database);
+
 }  // namespace voicecore::command

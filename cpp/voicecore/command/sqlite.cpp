@@ -113,12 +113,13 @@ Value Statement::value(int column) const {
 Database::Database(sqlite3* connection, StepHook hook)
     : hook_{std::make_unique<StepHook>(std::move(hook))}, connection_{connection} {}
 
-Result<Database> Database::open(const std::string& path, int busy_timeout_ms, StepHook hook) {
+Result<Database> Database::open(const std::string& path, int busy_timeout_ms, StepHook hook,
+                                bool create) {
     sqlite3* raw = nullptr;
     // One thread at a time uses a connection; its owner sees to that.
-    const int code =
-        sqlite3_open_v2(path.c_str(), &raw,
-                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+    const int flags =
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
+    const int code = sqlite3_open_v2(path.c_str(), &raw, flags, nullptr);
     Database database{raw, std::move(hook)};
     if (code != SQLITE_OK) return sqlite_error(raw, "opening " + path);
     sqlite3_extended_result_codes(raw, 1);

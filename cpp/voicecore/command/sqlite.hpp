@@ -116,9 +116,9 @@ enum class Synchronous : std::uint8_t { normal, full };
 // One connection. Not thread-safe.
 class Database {
   public:
-    // Creates the file when it is not there.
+    // Creates the file when it is not there, or else refuses that.
     static Result<Database> open(const std::string& path, int busy_timeout_ms,
-                                 StepHook hook = nullptr);
+                                 StepHook hook = nullptr, bool create = true);
 
     // Runs statements that give no rows.
     [[nodiscard]] Status run(const char* sql);

@@ -48,8 +48,15 @@ Store::~Store() = default;
 
 Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
     if (auto ok = check_file_system(options.path); !ok) return std::move(ok).error();
-    auto database = Database::open(options.path, options.busy_timeout_ms, options.hook);
+    auto database =
+        Database::open(options.path, options.busy_timeout_ms, options.hook, options.create);
     if (!database) return explain_open_failure(options.path, std::move(database).error());
+    if (!options.create) {
+        // Before anything is written: the file may be somebody else's.
+        if (auto ok = find_queue(*database); !ok) {
+            return explain_open_failure(options.path, std::move(ok).error());
+        }
+    }
     if (auto ok = configure(*database, options); !ok) {
         return explain_open_failure(options.path, std::move(ok).error());
     }

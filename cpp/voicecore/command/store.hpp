@@ -21,6 +21,7 @@ struct StoreOptions {
     std::string role = "client";  // or "worker": who claims, and who moves the WAL into the file
     Synchronous synchronous = Synchronous::full;
     int busy_timeout_ms = 5'000;
+    bool create = true;  // the file, and the queue's tables in it; false: both must be there
     std::string default_key = "default";
     std::optional<Millis> play_expires_after = 600'000;
     StepHook hook = {};

@@ -35,7 +35,7 @@ def open_queue(path: str, *, create: bool = False) -> Iterator[SyncCommandQueue]
     if missing and not create:
         raise Failure(Exit.INPUT, f"{path}: there is no such file (queue add makes one)")
     try:
-        with SyncCommandQueue(path) as queue:
+        with SyncCommandQueue(path, create=create) as queue:
             if missing:
                 complain(f"{path} was not there: a new queue file")
             yield queue

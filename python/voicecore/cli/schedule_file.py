@@ -54,7 +54,7 @@ def with_store(path: str, work: Callable[[ScheduleStore], Awaitable[T]], *, new:
         return await work(SqliteScheduleStore(_Blocking(queue)))
 
     try:
-        with SyncCommandQueue(path) as queue:
+        with SyncCommandQueue(path, create=new) as queue:
             return asyncio.run(run())
     except InvalidArgument:
         raise

@@ -62,6 +62,7 @@ class QueueBase:
         play_expires_after: float | None = 600.0,
         lease: float = 30.0,
         wall_clock: Callable[[], float] | None = None,
+        create: bool = True,
         fault_hook: _core.FaultHook | None = None,
     ) -> None:
         if synchronous not in ("full", "normal"):
@@ -83,6 +84,7 @@ class QueueBase:
             "role": role,
             "full": synchronous == "full",
             "busy_timeout_ms": millis(_validate.number("busy_timeout", busy_timeout, 0.0, 600.0)),
+            "create": bool(create),
             "default_key": default_key,
             "play_expires_after": (
                 None if play_expires_after is None else millis(play_expires_after)

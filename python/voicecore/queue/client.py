@@ -42,7 +42,7 @@ class CommandQueue(QueueBase):
     Cancelling an await does not undo what was sent; a cancelled `claim` gives its commands back.
 
     Args:
-        path: the file; made when it is not there. Must be on a local file system.
+        path: the file. Must be on a local file system.
         owner: the name of its claims; by default one that tells whether the process still lives.
         role: "worker" for whoever claims, so that it looks after the write-ahead log.
         synchronous: "full" survives a power cut, "normal" only the process (the last commits may
@@ -53,6 +53,8 @@ class CommandQueue(QueueBase):
             None as in the lesson, never.
         lease: seconds that a claim is held for without a renewal.
         wall_clock: seconds since 1970; tests give their own.
+        create: make the file, and the queue's tables in it, when they are not there. With False
+            that is a `DatabaseError` and nothing is written.
         fault_hook: for tests, see `voicecore.testing`.
     """
 
