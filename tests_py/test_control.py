@@ -183,6 +183,18 @@ def test_a_receiver_with_another_key_counts_failures(run: Runner) -> None:
     run(main())
 
 
+def test_a_receiver_with_another_key_ends_when_idle(run: Runner) -> None:
+    async def main() -> None:
+        async with Receiver(key=bytes(32), idle=0.2) as receiver, Engine() as engine:
+            sink = UdpSink("127.0.0.1", receiver.port, key=bytes(31) + b"x")
+            player = engine.play(ToneSource(440, 0.1), sink)
+            await player.wait_finished()
+            await asyncio.wait_for(receiver.wait(), 10)
+            assert receiver.statistics().packets == 0
+
+    run(main())
+
+
 def test_a_port_in_use_is_an_error(run: Runner) -> None:
     async def main() -> None:
         async with Receiver(mode="none") as receiver:

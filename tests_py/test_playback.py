@@ -308,6 +308,26 @@ def test_encoder_settings_out_of_range_are_refused(wrong: dict[str, object]) -> 
         EncoderSettings(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("source", "sink", "named"),
+    [
+        (None, MemorySink(), "source: got None"),
+        (["song.mp3"], MemorySink(), "source: got 'song.mp3'"),
+        (ToneSource(440, 1), None, "sink: got None"),
+        (ToneSource(440, 1), MemorySink, "sink: got <class"),
+    ],
+)
+def test_what_is_neither_source_nor_sink_is_refused_by_name(
+    run: Runner, source: object, sink: object, named: str
+) -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            with pytest.raises(voicecore.InvalidArgument, match=named):
+                engine.play(source, sink)  # type: ignore[arg-type]
+
+    run(main())
+
+
 @pytest.mark.slow
 def test_in_real_time_playing_takes_as_long_as_the_media(run: Runner) -> None:
     async def main() -> None:

@@ -173,3 +173,11 @@ async def test_a_scheduler_survives_a_file_that_cannot_be_opened_and_begins_when
     path.rmdir()
     await asyncio.wait_for(scheduler.wait_started(), 10)
     await scheduler.shutdown()
+
+
+@pytest.mark.parametrize("one", ["stop", b"stop", 5, ()])
+def test_what_is_no_command_is_refused_among_many(tmp_path: Path, one: object) -> None:
+    with SyncCommandQueue(tmp_path / "queue.db") as queue:
+        with pytest.raises(InvalidArgument, match="a command"):
+            queue.enqueue_many([("pause",), one])  # type: ignore[list-item]
+        assert queue.peek() == []

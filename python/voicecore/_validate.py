@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import TypeVar
 
 from voicecore.errors import InvalidArgument
 
+T = TypeVar("T")
 MAX_SECONDS = 366 * 24 * 3600.0
 
 
@@ -35,3 +38,17 @@ def seconds(name: str, value: float) -> float:
 def volume(value: float) -> float:
     """A linear gain, 0 (mute) to 4."""
     return number("volume", value, 0.0, 4.0)
+
+
+def instance(name: str, value: object, kind: type, expected: str) -> None:
+    """An object of a class of ours, or `InvalidArgument` that says so."""
+    if not isinstance(value, kind):
+        raise InvalidArgument(f"{name}: got {value!r}, expected {expected}")
+
+
+def items(name: str, value: Iterable[T]) -> list[T]:
+    """Everything that `value` gives, or `InvalidArgument` when it is not iterable."""
+    try:
+        return list(value)
+    except TypeError:
+        raise InvalidArgument(f"{name}: got {value!r}, expected several") from None

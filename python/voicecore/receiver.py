@@ -110,7 +110,8 @@ class Receiver:
         ssrc: the stream to listen to; None takes the first that comes.
         ogg: record into this Ogg Opus file.
         log: keep an `Arrival` for each packet (at most a million).
-        idle: end this many seconds after the last packet; None waits on.
+        idle: end this many seconds after the last packet, also of one that the key or the SSRC does
+            not fit as long as none has fitted; None waits on.
         duration: end this many seconds after construction; None has no limit.
 
     An asynchronous context manager; leaving it stops and finishes the file.

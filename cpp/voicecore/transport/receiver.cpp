@@ -230,8 +230,8 @@ Result<EndReason> Receiver::work() {
         if (options_.duration.count() > 0 && now >= begun_ + options_.duration) {
             return EndReason::duration;
         }
-        const bool heard = last_packet_ != TimePoint{};
-        if (options_.idle.count() > 0 && heard && now >= last_packet_ + options_.idle) {
+        const TimePoint heard = last_heard();
+        if (options_.idle.count() > 0 && heard != TimePoint{} && now >= heard + options_.idle) {
             return EndReason::idle;
         }
         if (recording_ && recording_->holds() && now >= last_packet_ + kReorderPatience) {
@@ -245,11 +245,11 @@ Result<EndReason> Receiver::work() {
 int Receiver::patience_ms(TimePoint now) const noexcept {
     TimePoint next = TimePoint::max();
     if (options_.duration.count() > 0) next = std::min(next, begun_ + options_.duration);
-    if (last_packet_ != TimePoint{}) {
-        if (options_.idle.count() > 0) next = std::min(next, last_packet_ + options_.idle);
-        if (recording_ && recording_->holds())
-            next = std::min(next, last_packet_ + kReorderPatience);
+    const TimePoint heard = last_heard();
+    if (options_.idle.count() > 0 && heard != TimePoint{}) {
+        next = std::min(next, heard + options_.idle);
     }
+    if (recording_ && recording_->holds()) next = std::min(next, last_packet_ + kReorderPatience);
     if (next == TimePoint::max()) return -1;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - now).count();
     return static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
@@ -292,12 +292,14 @@ Status Receiver::take_datagram(std::span<const std::uint8_t> datagram, std::int6
         if (const auto rtp = parse_rtp(datagram);
             rtp && counts_.ssrc && rtp->ssrc != *counts_.ssrc) {
             ++counts_.foreign_ssrc;
+            last_stranger_ = SteadyClock{}.now();
             return Done{};
         }
         opened = cipher_.open(datagram, plain_);
         if (opened.status != OpenStatus::ok) {
             ++(opened.status == OpenStatus::forged ? counts_.decryption_failures
                                                    : counts_.malformed);
+            last_stranger_ = SteadyClock{}.now();
             return Done{};
         }
         counts_.ssrc = opened.rtp.ssrc;

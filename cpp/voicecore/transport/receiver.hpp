@@ -31,8 +31,9 @@ struct ReceiverOptions {
     std::optional<OggOptions> ogg;      // record into this file
     bool fill_gaps = true;              // silence in the file where packets or ticks are missing
     std::size_t log_packets = 0;        // keep so many arrivals, then no more
-    Nanoseconds idle{0};                // end so long after the last packet of the stream; 0: never
-    Nanoseconds duration{0};            // end so long after open(); 0: never
+    // End so long after the last packet of the stream, or of anybody until it has come; 0: never.
+    Nanoseconds idle{0};
+    Nanoseconds duration{0};       // end so long after open(); 0: never
     std::function<void()> on_end;  // on the receiver's thread, once, after everything is closed
 };
 
@@ -102,7 +103,12 @@ class Receiver {
     std::optional<Recording> recording_;
     std::vector<std::uint8_t> plain_;
     TimePoint begun_{};
-    TimePoint last_packet_{};  // epoch: none yet
+    TimePoint last_packet_{};    // epoch: none yet
+    TimePoint last_stranger_{};  // that the key or the SSRC does not fit
+    // Strangers count until the stream has come: whoever waits with a wrong key waits in vain.
+    [[nodiscard]] TimePoint last_heard() const noexcept {
+        return last_packet_ != TimePoint{} ? last_packet_ : last_stranger_;
+    }
 
     mutable std::mutex mutex_;  // the rest
     mutable std::condition_variable end_;

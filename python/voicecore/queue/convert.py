@@ -227,6 +227,8 @@ def new_command(one: NewCommand | Mapping[str, Any] | Sequence[Any]) -> NewComma
     try:
         if isinstance(one, Mapping):
             return NewCommand(**one)
+        if isinstance(one, (str, bytes)):
+            raise TypeError(f"got {one!r}")
         return NewCommand(*one)
     except TypeError as problem:
         raise InvalidArgument(
