@@ -428,6 +428,39 @@ def test_writing_to_an_ended_player_is_refused_not_waited_for(run: Runner) -> No
     run(main())
 
 
+def test_a_writer_that_comes_late_does_not_wait_for_a_call_that_has_been(run: Runner) -> None:
+    class Late(voicecore.OpusSource):
+        """As if the player had made room between the first look and the waiting."""
+
+        late = False
+
+        def write_nowait(self, packet: Any) -> bool:
+            if self.late:
+                self.late = False
+                return False
+            return super().write_nowait(packet)
+
+    async def main() -> None:
+        packet = b"\xfc\xff\xfe"
+        clock = ManualClock()
+        async with Engine(clock=clock) as engine:
+            for buffer in (1, 3, 50):
+                for taken in range(0, buffer + 20, 3):
+                    source = Late(buffer=buffer)
+                    while source.write_nowait(packet):
+                        pass
+                    player = engine.play(source, NullSink())
+                    await clock.advance(taken * 0.02)
+                    source.late = True
+                    waiting = asyncio.create_task(source.write(packet))
+                    await asyncio.sleep(0)
+                    await clock.advance(2.0)
+                    await asyncio.wait_for(waiting, 5)
+                    player.stop()
+
+    run(main())
+
+
 def test_pushed_opus_is_passed_through_bit_for_bit(run: Runner) -> None:
     async def main() -> None:
         clock = ManualClock()

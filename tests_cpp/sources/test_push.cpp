@@ -171,6 +171,34 @@ TEST_CASE("a full packet queue says so and the hook comes") {
     REQUIRE(feed.write_nowait(packet) == PushStatus::accepted);
 }
 
+TEST_CASE("a packet queue of any size is writable from when its hook comes") {
+    for (std::size_t capacity = 1; capacity <= 70; ++capacity) {
+        int calls = 0;
+        auto made = make_opus_push(capacity);
+        auto& [feed, source] = made.value();
+        feed.set_writable_hook([&] { ++calls; });
+        const std::vector<std::uint8_t> packet{0xFC, 1};
+        while (feed.write_nowait(packet) == PushStatus::accepted) {
+        }
+        MediaUnit unit;
+        while (source->read(unit) == ReadStatus::ok) REQUIRE(feed.writable() == (calls == 1));
+        REQUIRE(calls == 1);
+    }
+}
+
+TEST_CASE("a sample queue of any size is writable from when its hook comes") {
+    for (const std::int64_t capacity : {960, 961, 1'919, 1'920, 1'921, 3'841, 9'601}) {
+        int calls = 0;
+        auto [feed, source] = pcm_push(capacity);
+        feed.set_writable_hook([&] { ++calls; });
+        REQUIRE(feed.write_nowait(std::span<const float>{ramp(10'000)}) ==
+                static_cast<std::size_t>(capacity));
+        MediaUnit unit;
+        while (source->read(unit) == ReadStatus::ok) REQUIRE(feed.writable() == (calls == 1));
+        REQUIRE(calls == 1);
+    }
+}
+
 TEST_CASE("two threads with hooks lose nothing and never wait in vain") {
     constexpr std::size_t kTotal = 200'000;
     voicecore::WakeSignal writable;

@@ -152,8 +152,7 @@ void bind_opening(py::module_& module) {
 template <class Push>
 class Pusher {
   public:
-    explicit Pusher(Push push, std::uint64_t capacity)
-        : push_{std::move(push)}, capacity_{capacity} {}
+    explicit Pusher(Push push) : push_{std::move(push)} {}
     ~Pusher() { push_.feed.set_writable_hook({}); }
 
     [[nodiscard]] SourceHandle source() {
@@ -175,7 +174,7 @@ class Pusher {
     }
     // Whether a waiting writer should try again.
     [[nodiscard]] bool writable() const {
-        return closed_ || push_.feed.abandoned() || queued() <= capacity_ / 2;
+        return closed_ || push_.feed.abandoned() || push_.feed.writable();
     }
     std::uint64_t watch(const ChannelHandle& channel) {
         const std::uint64_t subject = playback::next_id();
@@ -187,15 +186,7 @@ class Pusher {
     void unwatch() { push_.feed.set_writable_hook({}); }
 
   private:
-    [[nodiscard]] std::uint64_t queued() const {
-        if constexpr (requires { push_.feed.queued().count(); }) {
-            return static_cast<std::uint64_t>(push_.feed.queued().count());
-        } else {
-            return push_.feed.queued();
-        }
-    }
     Push push_;
-    const std::uint64_t capacity_;
     bool closed_ = false;
 };
 
@@ -224,15 +215,12 @@ std::size_t write_pcm(sources::PcmFeed& feed, bool is_float, const py::buffer& d
 
 struct PcmPusher : Pusher<sources::PcmPush> {
     PcmPusher(bool is_float, std::int64_t capacity)
-        : Pusher{unwrap(sources::make_pcm_push(Samples{capacity})),
-                 static_cast<std::uint64_t>(capacity)},
-          floats{is_float} {}
+        : Pusher{unwrap(sources::make_pcm_push(Samples{capacity}))}, floats{is_float} {}
     const bool floats;
 };
 
 struct OpusPusher : Pusher<sources::OpusPush> {
-    explicit OpusPusher(std::size_t capacity)
-        : Pusher{unwrap(sources::make_opus_push(capacity)), capacity} {}
+    explicit OpusPusher(std::size_t capacity) : Pusher{unwrap(sources::make_opus_push(capacity))} {}
 };
 
 bool write_packet(OpusPusher& self, const py::buffer& data) {

@@ -30,8 +30,9 @@ class OpusQueue {
     [[nodiscard]] const std::vector<std::uint8_t>* front() noexcept { return ring_.front(); }
     void pop() noexcept {
         ring_.pop();
-        if (ring_.size() <= ring_.capacity() / 2) gate.wake_writer();
+        if (writable()) gate.wake_writer();
     }
+    [[nodiscard]] bool writable() const noexcept { return queued() <= ring_.capacity() / 2; }
     [[nodiscard]] std::size_t queued() const noexcept { return ring_.size(); }
 
   private:
@@ -116,6 +117,9 @@ void OpusFeed::fail(Error error) {
 }
 bool OpusFeed::abandoned() const noexcept {
     return queue_->gate.abandoned();
+}
+bool OpusFeed::writable() const noexcept {
+    return queue_->writable();
 }
 std::size_t OpusFeed::queued() const noexcept {
     return queue_->queued();

@@ -52,8 +52,9 @@ class PcmQueue {
     }
     void release(std::size_t samples) noexcept {
         read_.fetch_add(samples, std::memory_order_seq_cst);
-        if (free() >= samples_ / 2) gate.wake_writer();
+        if (writable()) gate.wake_writer();
     }
+    [[nodiscard]] bool writable() const noexcept { return free() >= samples_ / 2; }
     [[nodiscard]] Samples queued() const noexcept {
         return Samples{static_cast<std::int64_t>(samples_ - free())};
     }
@@ -152,6 +153,9 @@ void PcmFeed::fail(Error error) {
 }
 bool PcmFeed::abandoned() const noexcept {
     return queue_->gate.abandoned();
+}
+bool PcmFeed::writable() const noexcept {
+    return queue_->writable();
 }
 Samples PcmFeed::queued() const noexcept {
     return queue_->queued();

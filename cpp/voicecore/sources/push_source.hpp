@@ -40,8 +40,11 @@ class PcmFeed {
     // The source is gone: nobody will hear what is written.
     [[nodiscard]] bool abandoned() const noexcept;
     [[nodiscard]] Samples queued() const noexcept;
-    // Called from the player's thread, also when the source goes. Replaced atomically; it must not
-    // set a hook itself.
+    // Half of the queue is free. The hook comes at exactly this point: whoever sets it after a
+    // short write, looks here and then waits misses nothing.
+    [[nodiscard]] bool writable() const noexcept;
+    // Called from the player's thread, also when the source goes; from close() and fail(). Replaced
+    // atomically; it must not set a hook itself.
     void set_writable_hook(std::function<void()> hook);
 
   private:
@@ -68,6 +71,7 @@ class OpusFeed {
     void fail(Error error);
     [[nodiscard]] bool abandoned() const noexcept;
     [[nodiscard]] std::size_t queued() const noexcept;  // packets
+    [[nodiscard]] bool writable() const noexcept;
     void set_writable_hook(std::function<void()> hook);
 
   private:
