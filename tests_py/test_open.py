@@ -428,6 +428,24 @@ def test_writing_to_an_ended_player_is_refused_not_waited_for(run: Runner) -> No
     run(main())
 
 
+def test_closing_a_source_ends_the_write_that_waits_for_room(run: Runner) -> None:
+    async def main() -> None:
+        packet = b"\xfc\xff\xfe"
+        pcm = voicecore.PcmSource(buffer=0.1)
+        opus = voicecore.OpusSource(buffer=2)
+        while opus.write_nowait(packet):
+            pass
+        for source, writing in ((pcm, pcm.write(bytes(192_000))), (opus, opus.write(packet))):
+            waiting = asyncio.create_task(writing)
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+            source.close()
+            with pytest.raises(voicecore.Closed, match="this source was closed"):
+                await asyncio.wait_for(waiting, 5)
+
+    run(main())
+
+
 def test_a_writer_that_comes_late_does_not_wait_for_a_call_that_has_been(run: Runner) -> None:
     class Late(voicecore.OpusSource):
         """As if the player had made room between the first look and the waiting."""

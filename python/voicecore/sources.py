@@ -125,7 +125,10 @@ class _PushSource(Source):
         self._pusher = pusher
 
     def close(self) -> None:
-        """Nothing more will come; what was written is still played. Idempotent."""
+        """Nothing more will come; what was written is still played. Idempotent.
+
+        A `write` that waits for room raises `Closed`.
+        """
         self._pusher.close()
 
     async def aclose(self) -> None:

@@ -199,6 +199,15 @@ TEST_CASE("a sample queue of any size is writable from when its hook comes") {
     }
 }
 
+TEST_CASE("closing a feed wakes its own waiting producer") {
+    int writable = 0;
+    auto [feed, source] = pcm_push(960);
+    REQUIRE(feed.write_nowait(std::span<const float>{ramp(961)}) == 960);
+    feed.set_writable_hook([&] { ++writable; });
+    feed.close();
+    REQUIRE(writable == 1);
+}
+
 TEST_CASE("two threads with hooks lose nothing and never wait in vain") {
     constexpr std::size_t kTotal = 200'000;
     voicecore::WakeSignal writable;

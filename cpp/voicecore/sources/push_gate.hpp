@@ -41,6 +41,10 @@ class PushGate {
             closed_.store(true, std::memory_order_seq_cst);
         }
         wake_reader();
+        // A writer that waits for room would only be refused then; and a reader that has paused
+        // makes none.
+        writer_waits();
+        wake_writer();
     }
     void abandon() noexcept {
         abandoned_.store(true, std::memory_order_seq_cst);
