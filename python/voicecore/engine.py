@@ -18,8 +18,16 @@ from voicecore import _bridge, _core, _validate
 from voicecore.errors import Closed, InvalidArgument
 from voicecore.player import Player
 from voicecore.settings import EncoderSettings
-from voicecore.sinks import Sink
-from voicecore.sources import SAMPLE_RATE, Readable, Source, _stop_pumps, _stream_input
+from voicecore.sinks import OggSink, Sink
+from voicecore.sources import (
+    SAMPLE_RATE,
+    Readable,
+    Source,
+    _path_of,
+    _refuse_own_input,
+    _stop_pumps,
+    _stream_input,
+)
 
 if TYPE_CHECKING:
     from voicecore.statistics import EngineStatistics
@@ -243,6 +251,7 @@ class Engine:
         self._start()
         assert self._bridge is not None
         location, native_input = _location_of(source)
+        path = _path_of(source)
         operation = _core.open_source(
             self._bridge.channel,
             os.fsencode(location),  # names of files are bytes; not all are UTF-8
@@ -255,7 +264,7 @@ class Engine:
             reconnects,
             os.fsencode(ca_file) if ca_file is not None else "",
         )
-        return Source(await self._opened(operation))
+        return Source(await self._opened(operation), path)
 
     async def _opened(self, operation: _core.OpenOperation) -> _core.Source:
         bridge = self._bridge
@@ -311,7 +320,8 @@ class Engine:
             after: called once in the loop, with None or the error, when the player has finished.
 
         Raises:
-            InvalidArgument: a value out of its range, or no source.
+            InvalidArgument: a value out of its range, no source, or a sink that would write the
+                file that a source reads.
             SourceInUse: a source, or the sink, belongs to a player already.
             Closed: the engine or a source is closed.
         """
@@ -328,6 +338,8 @@ class Engine:
         _validate.instance("sink", sink, Sink, "a sink, such as OggSink(path)")
         if not sources and not keep_open:
             raise InvalidArgument("no source to play; give at least one, or keep_open=True")
+        if isinstance(sink, OggSink):
+            _refuse_own_input(sink.path, sources)
         native = self._start()
         assert self._bridge is not None
         handle = native.play(

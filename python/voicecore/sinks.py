@@ -79,7 +79,7 @@ class OggSink(Sink):
     has arrived can be followed and survives a crash.
 
     Args:
-        path: the file; an existing one is replaced.
+        path: the file; an existing one is replaced when the first packet is written.
         tags: comments such as `{"TITLE": "..."}`.
         serial: the Ogg stream's serial number.
 

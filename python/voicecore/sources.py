@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import stat
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -71,8 +73,9 @@ class Source:
     An asynchronous context manager; closing a source that is playing does nothing to the player.
     """
 
-    def __init__(self, handle: _core.Source) -> None:
+    def __init__(self, handle: _core.Source, path: str | None = None) -> None:
         self._handle = handle
+        self._path = path  # absolute, of the file that it reads; None when that is not known
         self.info = SourceInfo._from_native(handle.info())
 
     async def aclose(self) -> None:
@@ -307,3 +310,39 @@ class _Shifted:
 
     def seek(self, offset: int) -> None:
         self._stream.seek(self._offset + offset)
+
+
+def _path_of(source: Any) -> str | None:
+    """The file that `Engine.open` will read, if its argument tells; absolute, for a later chdir."""
+    try:
+        if isinstance(source, (str, os.PathLike)):
+            return os.path.abspath(os.fsdecode(source))
+        # Any object may have a name; only an open file is the file of its name.
+        if os.path.samestat(os.fstat(source.fileno()), os.stat(source.name)):
+            return os.path.abspath(os.fsdecode(source.name))
+    except Exception:  # bytes, a stream without a file, a file without a name
+        return None
+    return None
+
+
+def _refuse_own_input(output: str | os.PathLike[str], sources: Iterable[Source]) -> None:
+    """Writing a file while reading it would destroy it, whatever names lead there."""
+    try:
+        there = os.stat(output)
+    except (OSError, ValueError):
+        return  # a new file, or opening it will tell
+    if not stat.S_ISREG(there.st_mode):
+        return
+    for source in sources:
+        if source._path is not None and _is_file(source._path, there):
+            raise InvalidArgument(
+                f"cannot write {os.fsdecode(output)!r}: the source {source._path!r} is the same "
+                "file; choose another to write to"
+            )
+
+
+def _is_file(path: str, there: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), there)
+    except (OSError, ValueError):  # an URL, or a file that has gone
+        return False

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from voicecore import _bridge, _core, _validate
 from voicecore.engine import _native_settings
+from voicecore.errors import InvalidArgument
 from voicecore.settings import EncoderSettings
-from voicecore.sources import SAMPLE_RATE, Source
+from voicecore.sources import SAMPLE_RATE, Source, _refuse_own_input
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ async def transcode(
 
     Args:
         source: what to convert.
-        path: the file; an existing one is replaced.
+        path: the file; an existing one is replaced. It cannot be one that a source reads.
         volume: linear gain, 0 to 4.
         gap: seconds of silence between sources.
         encoder: Opus settings for what cannot be passed through.
@@ -57,16 +58,20 @@ async def transcode(
         progress: called about ten times a second with the seconds done so far.
 
     Raises:
-        InvalidArgument: a value out of its range.
+        InvalidArgument: a value out of its range, no source, or a path that a source reads.
         OpenError: the source failed on the way; what came before it is in the file.
         SinkError: the file cannot be created or written.
         SourceInUse: the source belongs to a player already.
 
-    Cancelling stops the work and leaves a valid file of what was done.
+    Cancelling stops the work and leaves a valid file of what was done. A call that is refused
+    leaves the file and the sources as they were.
     """
     _validate.volume(volume)
     _validate.seconds("gap", gap)
     sources = [source] if isinstance(source, Source) else list(source)
+    if not sources:
+        raise InvalidArgument("no source to transcode; give at least one")
+    _refuse_own_input(path, sources)
     bridge = _bridge.current()
     operation = _core.transcode(
         bridge.channel,

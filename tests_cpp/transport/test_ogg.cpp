@@ -277,6 +277,23 @@ TEST_CASE("options that make no valid header are refused and leave the file alon
     REQUIRE_FALSE(refused([](OggOptions& o) { o.comments = {{"TITLE", "\xF0\x9F\x8E\xB5"}}; }));
 }
 
+TEST_CASE("an existing file stays as it is until something is written") {
+    TemporaryDirectory dir;
+    const std::string path = dir.file("a.ogg");
+    write_file(options_for(path), std::vector<int>(500, 960));
+    const Bytes before = read_file(path);
+    {
+        auto writer = open_writer(options_for(path));
+        REQUIRE(read_file(path) == before);
+        const auto sink = OggSink::open(options_for(path)).value();
+    }
+    REQUIRE(read_file(path) == before);
+    write_file(options_for(path), {960, 960, 960});
+    REQUIRE(read_file(path).size() < before.size());
+    require_valid(path);
+    REQUIRE(decoded_samples(path) == 3 * 960 - kEncoderDelay.count());
+}
+
 TEST_CASE("a full disk fails with errno and the path") {
     auto writer = open_writer(options_for("/dev/full"));
     Status status = Done{};

@@ -71,7 +71,8 @@ PlayerHandle play(const EngineHandle& self, const py::list& sources, const SinkH
                   bool keep_open) {
     const std::shared_ptr<engine::Engine> engine = self.shared();
     const Samples pre_skip = pre_skip_of(sources, encoder, passthrough && volume == 1.0F);
-    std::unique_ptr<pipeline::Program> program = make_program(sources, {.volume = volume,
+    TakenSources taken{sources};
+    std::unique_ptr<pipeline::Program> program = make_program(taken, {.volume = volume,
                                                                         .gap = gap,
                                                                         .loops = loops,
                                                                         .encoder = encoder,

@@ -296,7 +296,31 @@ opus::EncoderOptions encoder_options(int bitrate, int complexity, bool fec, doub
 
 }  // namespace
 
-std::unique_ptr<pipeline::Program> make_program(const py::list& sources,
+TakenSources::TakenSources(const py::list& sources) {
+    for (const auto& item : sources) {
+        boxes_.push_back(item.cast<const SourceHandle&>().shared());
+    }
+    taken_.reserve(boxes_.size());
+    for (const auto& source : boxes_) {
+        auto taken = source->take();
+        if (!taken) {
+            give_back();
+            raise(taken.error());
+        }
+        taken_.push_back(std::move(taken).value());
+    }
+}
+
+TakenSources::~TakenSources() {
+    give_back();
+}
+
+void TakenSources::give_back() noexcept {
+    for (std::size_t i = 0; i < taken_.size(); ++i) boxes_[i]->give_back(std::move(taken_[i]));
+    taken_.clear();
+}
+
+std::unique_ptr<pipeline::Program> make_program(TakenSources& sources,
                                                 const ProgramSettings& settings) {
     pipeline::ProgramOptions options;
     options.encoder = settings.encoder;
@@ -305,23 +329,11 @@ std::unique_ptr<pipeline::Program> make_program(const py::list& sources,
     options.history = settings.history;
     options.gap = Samples{settings.gap};
     options.loops = settings.loops;
-    if (!sources.empty()) options.start = sources[0].cast<const SourceHandle&>().get().start();
+    options.start = sources.start(0);
     auto program = unwrap(pipeline::Program::create(options));
-
-    std::vector<std::unique_ptr<audio::MediaSource>> taken;
-    for (const auto& item : sources) {
-        auto source = item.cast<const SourceHandle&>().get().take();
-        if (!source) {
-            for (std::size_t i = 0; i < taken.size(); ++i) {
-                sources[i].cast<const SourceHandle&>().get().give_back(std::move(taken[i]));
-            }
-            raise(source.error());
-        }
-        taken.push_back(std::move(source).value());
-    }
+    auto taken = sources.release();
     for (std::size_t i = 0; i < taken.size(); ++i) {
-        const Samples start = sources[i].cast<const SourceHandle&>().get().start();
-        program->append(std::move(taken[i]), start);
+        program->append(std::move(taken[i]), sources.start(i));
     }
     if (!settings.keep_open) program->close_playlist();
     return program;

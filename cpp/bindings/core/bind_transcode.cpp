@@ -47,15 +47,17 @@ void bind_transcode(py::module_& module) {
             ogg.serial = serial;
             ogg.vendor = std::string{"voicecore "} + VOICECORE_VERSION;
             ogg.pre_skip = pre_skip_of(sources, encoder, passthrough && volume == 1.0F);
-            // The file first: when it cannot be made, the sources stay with the caller.
+            // In this order nothing is touched by a call that is refused: the sources go back when
+            // the file cannot be made, and no file is made for sources that are not to be had.
+            TakenSources taken{sources};
             auto writer = unwrap_sink(
                 without_gil([&] { return transport::OggWriter::open(std::move(ogg)); }));
-            auto program = make_program(sources, {.volume = volume,
-                                                  .gap = gap,
-                                                  .loops = 1,
-                                                  .encoder = encoder,
-                                                  .passthrough = passthrough,
-                                                  .keep_open = false});
+            auto program = make_program(taken, {.volume = volume,
+                                                .gap = gap,
+                                                .loops = 1,
+                                                .encoder = encoder,
+                                                .passthrough = passthrough,
+                                                .keep_open = false});
             return TranscodeHandle{without_gil([&] {
                 return engine::Transcode::start(std::move(program), std::move(writer), events);
             })};

@@ -4,6 +4,8 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "native_call.hpp"
 #include "voicecore/audio/packet_sink.hpp"
@@ -79,8 +81,30 @@ struct SinkBox {
 };
 using SinkHandle = Forkable<SinkBox>;
 
-// The program of a play or a transcode. Takes the sources: all of them, or none when one is taken
-// already.
+// Sources taken from Python for a play or a transcode: all of them, or none when one is taken
+// already. Until they are released, they go back when what they were taken for comes to nothing.
+class TakenSources {
+  public:
+    explicit TakenSources(const py::list& sources);
+    TakenSources(const TakenSources&) = delete;
+    TakenSources& operator=(const TakenSources&) = delete;
+    ~TakenSources();
+
+    // Where one was told to start; 0 when there is none.
+    [[nodiscard]] Samples start(std::size_t index) const noexcept {
+        return index < boxes_.size() ? boxes_[index]->start() : Samples{0};
+    }
+    [[nodiscard]] std::vector<std::unique_ptr<audio::MediaSource>> release() noexcept {
+        return std::exchange(taken_, {});
+    }
+
+  private:
+    void give_back() noexcept;
+    std::vector<std::shared_ptr<SourceBox>> boxes_;
+    std::vector<std::unique_ptr<audio::MediaSource>> taken_;  // of the first so many boxes
+};
+
+// How a play or a transcode makes its program.
 struct ProgramSettings {
     float volume = 1.0F;
     std::int64_t gap = 0;  // samples
@@ -91,7 +115,7 @@ struct ProgramSettings {
     std::uint64_t history = kDefaultDepth;
     static constexpr std::uint64_t kDefaultDepth = 20;
 };
-[[nodiscard]] std::unique_ptr<pipeline::Program> make_program(const py::list& sources,
+[[nodiscard]] std::unique_ptr<pipeline::Program> make_program(TakenSources& sources,
                                                               const ProgramSettings& settings);
 // The samples that a player of the resulting Ogg file has to skip: the first source's own pre-skip
 // when it is copied, else the encoder's look-ahead.

@@ -14,8 +14,8 @@ namespace voicecore::transport {
 // path.
 class OggSink final : public RingSink {
   public:
-    // Creates or empties the file; fails when its directory is missing, it may not be written, or
-    // the options make no valid header.
+    // Creates the file, as OggWriter::open; fails when its directory is missing, it may not be
+    // written, or the options make no valid header.
     [[nodiscard]] static Result<std::unique_ptr<OggSink>> open(OggOptions options);
     [[nodiscard]] static Result<std::unique_ptr<OggSink>> open(OggOptions options,
                                                                const Options& ring);

@@ -150,7 +150,7 @@ OggWriter::~OggWriter() = default;
 Result<OggWriter> OggWriter::open(OggOptions options) {
     if (auto checked = check(options); !checked) return std::move(checked).error();
     constexpr mode_t kMode = 0666;  // before the umask
-    Fd fd{::open(options.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kMode)};
+    Fd fd{::open(options.path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, kMode)};
     if (!fd) return open_error(options.path, errno);
     std::unique_ptr<Stream, FreeStream> stream{std::make_unique<Stream>().release()};
     if (::ogg_stream_init(&stream->state, static_cast<int>(options.serial)) != 0) {
@@ -242,8 +242,16 @@ Status OggWriter::submit(std::span<const std::uint8_t> packet, std::int64_t gran
     return ++on_page_ >= options_.page_packets ? write_pages() : Status{Done{}};
 }
 
+Status OggWriter::empty_file() {
+    if (!fd_) return Error{Errc::closed, 0, "'" + options_.path + "' is closed"};
+    // Pipes and devices hold nothing to be emptied.
+    if (::ftruncate(fd_.get(), 0) != 0 && errno != EINVAL) return write_error(errno);
+    return Done{};
+}
+
 // Each header has pages of its own (RFC 7845 section 3).
 Status OggWriter::write_headers() {
+    if (auto emptied = empty_file(); !emptied) return emptied;
     for (const HeaderBytes& header : {identification_header(options_), comment_header(options_)}) {
         ogg_packet out{};
         out.packet = const_cast<unsigned char*>(header.bytes().data());

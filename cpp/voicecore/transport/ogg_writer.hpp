@@ -50,7 +50,8 @@ struct OggOptions {
 // thread-safe. Blocks on the disk.
 class OggWriter {
   public:
-    // Creates or empties the file. Nothing is written yet.
+    // Creates the file. Nothing is written yet: one that exists stays as it is until the first
+    // packet comes, so that whoever is refused after this has destroyed nothing.
     [[nodiscard]] static Result<OggWriter> open(OggOptions options);
     OggWriter(OggWriter&&) noexcept;
     OggWriter& operator=(OggWriter&&) noexcept;
@@ -82,6 +83,7 @@ class OggWriter {
     };
 
     OggWriter(OggOptions options, Fd fd, std::unique_ptr<Stream, FreeStream> stream);
+    [[nodiscard]] Status empty_file();
     [[nodiscard]] Status write_headers();
     [[nodiscard]] Status submit(std::span<const std::uint8_t> packet, std::int64_t granule,
                                 bool last);

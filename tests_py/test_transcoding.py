@@ -1,0 +1,94 @@
+"""Transcoding: what it refuses before it touches a file, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+import voicecore
+from conftest import Runner
+from voicecore import Engine, NullSink, ToneSource, transcode
+
+
+def test_an_empty_list_is_refused_and_leaves_the_file_alone(run: Runner, tmp_path: Path) -> None:
+    out = tmp_path / "out.ogg"
+    out.write_bytes(b"precious")
+
+    async def main() -> None:
+        with pytest.raises(voicecore.InvalidArgument, match="no source to transcode"):
+            await transcode([], out)
+
+    run(main())
+    assert out.read_bytes() == b"precious"
+
+
+def test_a_source_in_use_is_refused_before_the_file_is_touched(run: Runner, tmp_path: Path) -> None:
+    out = tmp_path / "out.ogg"
+    out.write_bytes(b"precious")
+
+    async def main() -> None:
+        async with Engine() as engine:
+            used = ToneSource(440, 1.0)
+            fresh = ToneSource(440, 0.1)
+            engine.play(used, NullSink())
+            with pytest.raises(voicecore.SourceInUse):
+                await transcode(used, out)
+            with pytest.raises(voicecore.SourceInUse):
+                await transcode([fresh, used], out)
+            assert out.read_bytes() == b"precious"
+            await transcode(fresh, out)  # was not consumed by the call that failed
+
+    run(main())
+    assert out.read_bytes().startswith(b"OggS")
+
+
+def test_a_file_that_cannot_be_made_leaves_the_source_with_the_caller(
+    run: Runner, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        source = ToneSource(440, 0.1)
+        with pytest.raises(voicecore.SinkError):
+            await transcode(source, tmp_path / "missing" / "out.ogg")
+        await transcode(source, tmp_path / "out.ogg")
+
+    run(main())
+
+
+def test_a_file_is_never_written_over_itself(
+    run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "music.opus"
+    link = tmp_path / "link.opus"
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> None:
+        await transcode(ToneSource(440, 1.0), path)
+        before = path.read_bytes()
+        os.link(path, link)
+        async with Engine() as engine:
+            for name in (path, "music.opus"):
+                for out in (path, link, "music.opus"):
+                    source = await engine.open(name)
+                    with pytest.raises(voicecore.InvalidArgument, match=r"(?s)opus.*music\.opus"):
+                        await transcode([ToneSource(440, 0.1), source], out)
+                    with pytest.raises(voicecore.InvalidArgument, match=r"(?s)opus.*music\.opus"):
+                        engine.play(source, voicecore.OggSink(out))
+                    assert path.read_bytes() == before
+            with path.open("rb") as file:
+                source = await engine.open(file)
+                with pytest.raises(voicecore.InvalidArgument, match=r"music\.opus"):
+                    await transcode(source, path)
+            assert path.read_bytes() == before
+            named = io.BytesIO(before)
+            named.name = str(path)
+            source = await engine.open(named)  # a copy: nothing would be lost
+            result = await transcode(source, path)
+            assert result.duration_s == 1.0
+
+    run(main())
+
+
