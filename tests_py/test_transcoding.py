@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,38 @@ def test_a_file_is_never_written_over_itself(
             source = await engine.open(named)  # a copy: nothing would be lost
             result = await transcode(source, path)
             assert result.duration_s == 1.0
+
+    run(main())
+
+
+class StopsHalfway(io.RawIOBase):
+    """The first half of some bytes; then read() hangs until it is let go."""
+
+    def __init__(self, data: bytes, release: threading.Event) -> None:
+        self._data = io.BytesIO(data[: len(data) // 2])
+        self._release = release
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._data.read(size)
+        if not data:
+            self._release.wait(30)
+        return data
+
+
+def test_an_input_that_stalls_ends_the_transcode_after_its_timeout(
+    run: Runner, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        whole = tmp_path / "whole.opus"
+        await transcode(ToneSource(440, 60.0), whole)
+        release = threading.Event()
+        async with Engine() as engine:
+            source = await engine.open(StopsHalfway(whole.read_bytes(), release), timeout=0.5)
+            try:
+                with pytest.raises(voicecore.SourceTimeout):
+                    await asyncio.wait_for(transcode(source, tmp_path / "out.opus"), 10)
+            finally:
+                release.set()
 
     run(main())
 

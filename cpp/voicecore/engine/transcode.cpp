@@ -5,6 +5,11 @@
 #include "voicecore/base/thread.hpp"
 
 namespace voicecore::engine {
+namespace {
+
+constexpr std::chrono::milliseconds kPatience{200};  // by which a time-out may be noticed late
+
+}  // namespace
 
 std::shared_ptr<Transcode> Transcode::start(std::unique_ptr<audio::PacketSource> source,
                                             transport::OggWriter writer,
@@ -52,6 +57,7 @@ void Transcode::run() noexcept {
 }
 
 std::optional<Transcode::Failure> Transcode::convert() {
+    const SteadyClock clock;
     audio::PlayablePacket packet;
     while (!cancel_.cancelled()) {
         switch (source_->next(packet)) {
@@ -66,7 +72,9 @@ std::optional<Transcode::Failure> Transcode::convert() {
                 break;
             }
             case audio::ReadStatus::would_block:
-                more_.wait();
+                // An input that says nothing does not signal that it has run out of time; it does
+                // so when it is asked.
+                more_.wait_until(clock.now() + kPatience);
                 break;
             case audio::ReadStatus::end:
                 return std::nullopt;
