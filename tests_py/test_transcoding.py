@@ -125,3 +125,19 @@ def test_an_input_that_stalls_ends_the_transcode_after_its_timeout(
     run(main())
 
 
+def test_an_exception_in_the_progress_callback_ends_the_transcode(
+    run: Runner, tmp_path: Path
+) -> None:
+    def progress(_seconds: float) -> None:
+        raise RuntimeError("no more")
+
+    async def main() -> None:
+        out = tmp_path / "out.ogg"
+        with pytest.raises(RuntimeError, match="no more") as caught:
+            await transcode(ToneSource(440, 36_000.0), out, progress=progress)
+        size = out.stat().st_size
+        await asyncio.sleep(0.3)
+        assert out.stat().st_size == size
+        assert caught.traceback  # what holds on to the call does not keep it running
+
+    run(main())

@@ -55,7 +55,8 @@ async def transcode(
         passthrough: copy Opus packets that are already right.
         tags: comments of the file.
         serial: the Ogg stream's serial number.
-        progress: called about ten times a second with the seconds done so far.
+        progress: called about ten times a second with the seconds done so far. What it raises ends
+            the work as cancelling does.
 
     Raises:
         InvalidArgument: a value out of its range, no source, or a path that a source reads.
@@ -96,7 +97,10 @@ async def transcode(
             await asyncio.wait([waiter], timeout=0.1)
             if progress is not None:
                 progress(operation.position / SAMPLE_RATE)
-    except asyncio.CancelledError:
+    except GeneratorExit:  # nobody runs this coroutine any more: it must not wait
+        operation.cancel()
+        raise
+    except BaseException:  # cancelled, or what `progress` raised
         operation.cancel()
         await asyncio.shield(asyncio.wait([waiter]))
         raise
