@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -227,6 +228,50 @@ def test_a_sink_serves_one_player_at_a_time_and_several_in_turn(run: Runner) -> 
             await clock.advance(1.0)
             await second.wait_finished()
             assert len(sink.take()) == 2 * (6 + 5)
+
+    run(main())
+
+
+def test_a_busy_sink_leaves_the_source_with_the_caller(run: Runner, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock), voicecore.Receiver(mode="none") as receiver:
+            udp = voicecore.UdpSink("127.0.0.1", receiver.port, mode="none")
+            file = voicecore.OggSink(tmp_path / "a.ogg")
+            for sink in (MemorySink(), NullSink(), udp, file):
+                first = engine.play(ToneSource(440, 0.1), sink)
+                source = ToneSource(550, 0.1)
+                with pytest.raises(voicecore.SourceInUse):
+                    engine.play(source, sink)
+                await clock.advance(1.0)
+                await first.wait_finished()
+                if sink is file:
+                    with pytest.raises(voicecore.Closed, match="is finished"):
+                        engine.play(source, sink)
+                engine.play(source, NullSink())
+
+    run(main())
+
+
+def test_a_refused_player_does_not_change_the_recording(run: Runner, tmp_path: Path) -> None:
+    def pre_skip(path: Path) -> int:
+        data = path.read_bytes()
+        at = data.index(b"OpusHead") + 10
+        return int.from_bytes(data[at : at + 2], "little")
+
+    async def main() -> None:
+        low, path = tmp_path / "low.ogg", tmp_path / "a.ogg"
+        await voicecore.transcode(
+            ToneSource(440, 1.0), low, encoder=EncoderSettings(application="lowdelay")
+        )
+        assert pre_skip(low) == 120
+        async with virtual() as (engine, clock):
+            sink = voicecore.OggSink(path)
+            player = engine.play(ToneSource(440, 0.1), sink)
+            with pytest.raises(voicecore.SourceInUse):
+                engine.play(await engine.open(low), sink)
+            await clock.advance(1.0)
+            await player.wait_finished()
+        assert pre_skip(path) == 312
 
     run(main())
 

@@ -71,23 +71,29 @@ PlayerHandle play(const EngineHandle& self, const py::list& sources, const SinkH
                   bool keep_open) {
     const std::shared_ptr<engine::Engine> engine = self.shared();
     const Samples pre_skip = pre_skip_of(sources, encoder, passthrough && volume == 1.0F);
+    const std::shared_ptr<SinkBox> target = sink.shared();
+    // One player at a time: from here on nobody else can start on this sink, so that one who finds
+    // it busy takes no source and changes nothing about what plays there. Waited for without the
+    // GIL, which whoever holds the lock needs.
+    const std::unique_lock turn = without_gil([&] { return std::unique_lock{target->starting}; });
+    unwrap(target->sink->available());
     TakenSources taken{sources};
     std::unique_ptr<pipeline::Program> program = make_program(taken, {.volume = volume,
-                                                                        .gap = gap,
-                                                                        .loops = loops,
-                                                                        .encoder = encoder,
-                                                                        .passthrough = passthrough,
-                                                                        .keep_open = keep_open});
+                                                                      .gap = gap,
+                                                                      .loops = loops,
+                                                                      .encoder = encoder,
+                                                                      .passthrough = passthrough,
+                                                                      .keep_open = keep_open});
     playback::Player::Options options;
     options.depth = ProgramSettings::kDefaultDepth;
     options.gain = Gain{volume};
     options.start_paused = paused;
     options.limit_ticks = limit_ticks;
-    const std::shared_ptr<audio::PacketSink> target = sink.get().sink;
-    if (auto* file = dynamic_cast<transport::OggSink*>(target.get()); file != nullptr) {
+    if (auto* file = dynamic_cast<transport::OggSink*>(target->sink.get()); file != nullptr) {
         file->set_pre_skip(pre_skip);
     }
-    auto player = without_gil([&] { return engine->play(std::move(program), target, options); });
+    auto player =
+        without_gil([&] { return engine->play(std::move(program), target->sink, options); });
     return PlayerHandle{std::make_shared<PlayerBox>(PlayerBox{engine, unwrap(std::move(player))})};
 }
 

@@ -14,7 +14,7 @@ namespace voicecore::bindings {
 namespace {
 
 SinkHandle box(std::shared_ptr<audio::PacketSink> sink, std::function<py::dict()> statistics) {
-    return SinkHandle{std::make_shared<SinkBox>(SinkBox{std::move(sink), std::move(statistics)})};
+    return SinkHandle{std::make_shared<SinkBox>(std::move(sink), std::move(statistics))};
 }
 
 std::vector<std::uint8_t> to_bytes(const py::bytes& bytes) {

@@ -76,8 +76,11 @@ using PlayerHandle = Forkable<PlayerBox>;
 
 // What play() needs of a sink, and how its own counters are read.
 struct SinkBox {
+    SinkBox(std::shared_ptr<audio::PacketSink> target, std::function<py::dict()> counters)
+        : sink{std::move(target)}, statistics{std::move(counters)} {}
     std::shared_ptr<audio::PacketSink> sink;
     std::function<py::dict()> statistics;
+    std::mutex starting;  // from the look whether it is free to the start of the player
 };
 using SinkHandle = Forkable<SinkBox>;
 

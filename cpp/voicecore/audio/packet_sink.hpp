@@ -43,6 +43,10 @@ class VOICECORE_EXPORT PacketSink {
     PacketSink& operator=(const PacketSink&) = delete;
     virtual ~PacketSink();
 
+    // Whether start() would do now, and what it would fail with: asked before anything is given
+    // away for a playing. Any thread.
+    [[nodiscard]] virtual Status available() const { return Done{}; }
+
     // Off the clock thread, before the first send(). The listener outlives the call of
     // on_sink_finished(). Fails with already_playing while another player uses the sink.
     [[nodiscard]] virtual Status start(SinkListener& listener) = 0;

@@ -7,12 +7,21 @@ void add(std::atomic<std::uint64_t>& counter, std::uint64_t n) noexcept {
     counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
 }
 
+Error in_use() {
+    return {Errc::already_playing, 0, "another player uses this null sink"};
+}
+
 }  // namespace
+
+Status NullSink::available() const {
+    if (listener_.load(std::memory_order_acquire) != nullptr) return in_use();
+    return Done{};
+}
 
 Status NullSink::start(audio::SinkListener& listener) {
     audio::SinkListener* nobody = nullptr;
     if (!listener_.compare_exchange_strong(nobody, &listener, std::memory_order_acq_rel)) {
-        return Error{Errc::already_playing, 0, "another player uses this null sink"};
+        return in_use();
     }
     return Done{};
 }

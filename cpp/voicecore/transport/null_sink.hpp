@@ -19,6 +19,7 @@ struct NullStatistics {
 // is nothing to wait for.
 class NullSink final : public audio::PacketSink {
   public:
+    [[nodiscard]] Status available() const override;
     [[nodiscard]] Status start(audio::SinkListener& listener) override;
     audio::SendStatus send(const audio::OutgoingPacket& packet) noexcept override;
     void idle(TimePoint) noexcept override {}

@@ -8,11 +8,12 @@ class OggSink::Recorder final : public PacketWriter {
   public:
     explicit Recorder(OggWriter file) : file_{std::move(file)} {}
 
-    [[nodiscard]] Status admit() override {
-        if (!std::exchange(used_, true)) return Done{};
+    [[nodiscard]] Status available() const override {
+        if (!used_) return Done{};
         return Error{Errc::closed, 0,
                      "'" + file_.path() + "' is finished: a file holds one playing, open another"};
     }
+    void admit() override { used_ = true; }
     [[nodiscard]] Status write(const RingPacket& packet) override {
         const int media = packet.silence ? kFrameSamples : packet.media_samples;
         if (auto written = file_.write(packet.opus.bytes(), media); !written) return written;

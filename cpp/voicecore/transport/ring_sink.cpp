@@ -21,11 +21,21 @@ RingSink::~RingSink() {
     if (thread_.joinable()) thread_.join();
 }
 
+Status RingSink::available() const {
+    const std::lock_guard lock{mutex_};
+    return available_locked();
+}
+
+Status RingSink::available_locked() const {
+    if (in_use_) return Error{Errc::already_playing, 0, "another player uses this sink"};
+    return writer_->available();
+}
+
 Status RingSink::start(audio::SinkListener& listener) {
     {
         const std::lock_guard lock{mutex_};
-        if (in_use_) return Error{Errc::already_playing, 0, "another player uses this sink"};
-        if (auto admitted = writer_->admit(); !admitted) return admitted;
+        if (auto free = available_locked(); !free) return free;
+        writer_->admit();
         in_use_ = true;
         concluded_ = false;
         finished_ = false;

@@ -23,7 +23,8 @@ struct RingPacket {
     bool silence = false;
 };
 
-// Port: what happens to the packets. All calls come from the sink's thread, except for admit().
+// Port: what happens to the packets. All calls come from the sink's thread, except for available()
+// and admit().
 // After one of them fails, none follows until the next admit().
 class PacketWriter {
   public:
@@ -31,8 +32,9 @@ class PacketWriter {
     PacketWriter(const PacketWriter&) = delete;
     PacketWriter& operator=(const PacketWriter&) = delete;
     virtual ~PacketWriter();
-    // A player is about to start (its thread): may it?
-    [[nodiscard]] virtual Status admit() { return Done{}; }
+    // A player wants to start (its thread): may it? Then it does.
+    [[nodiscard]] virtual Status available() const { return Done{}; }
+    virtual void admit() {}
     [[nodiscard]] virtual Status begin() { return Done{}; }
     [[nodiscard]] virtual Status write(const RingPacket& packet) = 0;
     [[nodiscard]] virtual Status end() { return Done{}; }
@@ -57,6 +59,7 @@ class RingSink : public audio::PacketSink {
     RingSink(std::unique_ptr<PacketWriter> writer, const Options& options);
     ~RingSink() override;
 
+    [[nodiscard]] Status available() const override;
     [[nodiscard]] Status start(audio::SinkListener& listener) override;
     audio::SendStatus send(const audio::OutgoingPacket& packet) noexcept override;
     void idle(TimePoint) noexcept override {}
@@ -98,7 +101,9 @@ class RingSink : public audio::PacketSink {
     std::mutex drain_mutex_;  // the ring's consumer side
     std::atomic<std::uint64_t> drained_{0};
 
-    std::mutex mutex_;  // the four below; never taken by the clock thread
+    [[nodiscard]] Status available_locked() const;
+
+    mutable std::mutex mutex_;  // the four below; never taken by the clock thread
     audio::SinkListener* listener_ = nullptr;
     bool in_use_ = false;
     bool concluded_ = false;  // the listener has been told, or is being told

@@ -99,11 +99,21 @@ UdpSink::UdpSink(const UdpOptions& options, UdpSocket socket, Cipher cipher) noe
           (options.keepalive + kFrameDuration - Nanoseconds{1}) / kFrameDuration)},
       position_{pack(options.sequence, options.timestamp)} {}
 
+Error UdpSink::in_use() const {
+    return {Errc::already_playing, 0, "another player is sending to " + socket_.peer};
+}
+
+Status UdpSink::available() const {
+    if (auto error = failure()) return *std::move(error);
+    if (listener_.load(std::memory_order_acquire) != nullptr) return in_use();
+    return Done{};
+}
+
 Status UdpSink::start(audio::SinkListener& listener) {
     if (auto error = failure()) return *std::move(error);
     audio::SinkListener* nobody = nullptr;
     if (!listener_.compare_exchange_strong(nobody, &listener, std::memory_order_acq_rel)) {
-        return Error{Errc::already_playing, 0, "another player is sending to " + socket_.peer};
+        return in_use();
     }
     return Done{};
 }

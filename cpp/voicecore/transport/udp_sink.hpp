@@ -73,6 +73,7 @@ class UdpSink final : public audio::PacketSink {
     // Blocks for a name look-up.
     [[nodiscard]] static Result<std::unique_ptr<UdpSink>> open(UdpOptions options);
 
+    [[nodiscard]] Status available() const override;
     [[nodiscard]] Status start(audio::SinkListener& listener) override;
     audio::SendStatus send(const audio::OutgoingPacket& packet) noexcept override;
     void idle(TimePoint now) noexcept override;
@@ -93,6 +94,7 @@ class UdpSink final : public audio::PacketSink {
     void count_drop(DropCause cause) noexcept;
     void pass_ticks(std::uint32_t ticks) noexcept;
     void send_keepalive() noexcept;
+    [[nodiscard]] Error in_use() const;
     [[nodiscard]] std::optional<Error> failure() const;
 
     static constexpr int kExhausted = -1;  // in failed_, beside the positive errno values
