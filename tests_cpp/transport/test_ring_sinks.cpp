@@ -247,6 +247,24 @@ TEST_CASE("a full memory sink overflows until something is taken, and lets time 
     REQUIRE(listener.wait());
 }
 
+TEST_CASE("packets that overflowed keep their ticks: the next one is counted after them") {
+    auto sink = MemorySink::create(10);
+    Listener listener;
+    REQUIRE(sink->start(listener));
+    const Bytes packet = packet_of(1);
+    for (int i = 0; i < 10; ++i) REQUIRE(sink->send(outgoing(packet)) == SendStatus::sent);
+    for (int i = 0; i < 40; ++i) REQUIRE(sink->send(outgoing(packet)) == SendStatus::overflow);
+    REQUIRE(sink->send(outgoing(packet, 2)) == SendStatus::overflow);
+    REQUIRE(sink->take().back().tick == 9);
+    REQUIRE(sink->send(outgoing(packet)) == SendStatus::sent);
+    REQUIRE(sink->send(outgoing(packet)) == SendStatus::sent);
+    const auto packets = sink->take();
+    REQUIRE(packets.at(0).tick == 52);
+    REQUIRE(packets.at(1).tick == 53);
+    sink->finish();
+    REQUIRE(listener.wait());
+}
+
 TEST_CASE("a null sink counts what it gets and ends before finish returns") {
     NullSink sink;
     Listener listener;

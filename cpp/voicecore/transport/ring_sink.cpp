@@ -68,9 +68,10 @@ audio::SendStatus RingSink::send(const audio::OutgoingPacket& packet) noexcept {
     RingPacket* slot = has_room() ? ring_.claim() : nullptr;
     if (slot == nullptr || !slot->opus.assign(packet.opus)) {
         overflow_.store(overflow_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        lost_ticks_ += packet.ticks;
         return audio::SendStatus::overflow;
     }
-    slot->ticks = packet.ticks;
+    slot->ticks = packet.ticks + std::exchange(lost_ticks_, 0);
     slot->media_samples = packet.media_samples;
     slot->silence = packet.silence;
     ring_.publish();

@@ -93,6 +93,7 @@ class RingSink : public audio::PacketSink {
 
     std::atomic<std::uint64_t> accepted_{0};  // clock thread writes
     std::atomic<std::uint64_t> overflow_{0};  // clock thread writes
+    std::uint32_t lost_ticks_ = 0;            // clock thread: of packets refused since the last one
     std::atomic<bool> dozing_{false};         // the writer sleeps without a time limit
     std::atomic<bool> prodded_{false};        // a wake-up for a half-full ring is on its way
     std::atomic<bool> finishing_{false};
