@@ -139,6 +139,16 @@ def test_a_volume_change_is_heard_within_two_frames_whatever_is_buffered(
     run(main())
 
 
+@pytest.mark.parametrize("duration", [0.0, 1e-12])
+def test_a_receiver_without_any_time_ends_at_once(run: Runner, duration: float) -> None:
+    async def main() -> None:
+        async with Receiver(mode="none", duration=duration) as receiver:
+            await asyncio.wait_for(receiver.wait(), 5)
+            assert not receiver.running
+
+    run(main())
+
+
 def test_a_receiver_hears_what_a_player_sends(run: Runner, music: Path, tmp_path: Path) -> None:
     async def main() -> None:
         key = secrets.token_bytes(32)

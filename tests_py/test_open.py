@@ -120,10 +120,42 @@ def test_nonsense_arguments_are_refused_before_anything_happens(run: Runner) -> 
                 ("x", {"timeout": 0.0}),
                 ("x", {"headers": {"A": "b\r\nEvil: yes"}}),
                 ("x", {"reconnects": -1}),
+                (io.BytesIO(b"x"), {"ca_file": 5}),
+                (io.BytesIO(b"x"), {"ca_file": "a\0b"}),
             ]
             for source, options in nonsense:
                 with pytest.raises(voicecore.InvalidArgument):
                     await engine.open(source, **options)
+
+    run(main())
+
+
+def test_a_file_object_that_cannot_be_used_is_refused(run: Runner) -> None:
+    class NoTell:
+        def seekable(self) -> bool:
+            return True
+
+        def read(self, size: int) -> bytes:
+            return b""
+
+    async def main() -> None:
+        closed = io.BytesIO(b"x")
+        closed.close()
+        async with Engine() as engine:
+            with pytest.raises(voicecore.InvalidArgument, match="closed file"):
+                await engine.open(closed)
+            with pytest.raises(voicecore.InvalidArgument, match=r"NoTell.*tell"):
+                await engine.open(NoTell())
+
+    run(main())
+
+
+def test_an_open_that_is_refused_leaves_no_thread_with_the_stream(run: Runner) -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            with pytest.raises((TypeError, ValueError)):
+                await engine.open(io.BytesIO(b"x"), playlists="yes")  # type: ignore[arg-type]
+        assert not [t for t in threading.enumerate() if t.name == "vc-pump" and t.is_alive()]
 
     run(main())
 

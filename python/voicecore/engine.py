@@ -246,24 +246,30 @@ class Engine:
         _validate.number("timeout", timeout, 0.001, 3_600.0, "seconds")
         _validate.whole("reconnects", reconnects, 0, 1_000)
         pairs = _header_pairs(headers)
+        certificates = _certificates(ca_file)
         self._start()
         await _codec.ready()
         self._start()
         assert self._bridge is not None
         location, native_input = _location_of(source)
         path = _path_of(source)
-        operation = _core.open_source(
-            self._bridge.channel,
-            os.fsencode(location),  # names of files are bytes; not all are UTF-8
-            native_input,
-            pairs,
-            round(start * SAMPLE_RATE),
-            playlists,
-            private_addresses,
-            timeout,
-            reconnects,
-            os.fsencode(ca_file) if ca_file is not None else "",
-        )
+        try:
+            operation = _core.open_source(
+                self._bridge.channel,
+                os.fsencode(location),  # names of files are bytes; not all are UTF-8
+                native_input,
+                pairs,
+                round(start * SAMPLE_RATE),
+                playlists,
+                private_addresses,
+                timeout,
+                reconnects,
+                certificates,
+            )
+        except BaseException:
+            if isinstance(native_input, _core.PumpedInput):
+                native_input.close()  # else its thread would wait for ever
+            raise
         return Source(await self._opened(operation), path)
 
     async def _opened(self, operation: _core.OpenOperation) -> _core.Source:
@@ -403,6 +409,16 @@ def _header_pairs(headers: Mapping[str, str] | None) -> list[tuple[str, str]]:
                 f"header {name!r}: {value!r}: expected one line, without ':' in the name"
             )
     return pairs
+
+
+def _certificates(ca_file: str | os.PathLike[str] | None) -> bytes:
+    try:
+        path = b"" if ca_file is None else os.fsencode(ca_file)
+    except TypeError:
+        path = b"\0"
+    if b"\0" in path:
+        raise InvalidArgument(f"ca_file: got {ca_file!r}, expected a path")
+    return path
 
 
 def _location_of(source: Any) -> tuple[str, _core.MemoryInput | _core.PumpedInput | None]:

@@ -112,7 +112,7 @@ class Receiver:
         log: keep an `Arrival` for each packet (at most a million).
         idle: end this many seconds after the last packet, also of one that the key or the SSRC does
             not fit as long as none has fitted; None waits on.
-        duration: end this many seconds after construction; None has no limit.
+        duration: end this many seconds after construction, 0 at once; None has no limit.
 
     An asynchronous context manager; leaving it stops and finishes the file.
 

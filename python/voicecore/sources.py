@@ -283,14 +283,19 @@ def _pump(stream: Any, requests: _core.PumpedInput) -> None:
 
 def _stream_input(stream: Any) -> _core.PumpedInput:
     """A native input served by a thread that calls the file-like object."""
-    seekable = bool(getattr(stream, "seekable", lambda: False)())
     size = None
-    if seekable:
-        here = stream.tell()
-        size = stream.seek(0, 2) - here
-        stream.seek(here)
-        if here:
-            stream = _Shifted(stream, here)
+    try:
+        seekable = bool(getattr(stream, "seekable", lambda: False)())
+        if seekable:
+            here = stream.tell()
+            size = stream.seek(0, 2) - here
+            stream.seek(here)
+            if here:
+                stream = _Shifted(stream, here)
+    except Exception as error:  # closed, or not what its seekable() promises
+        raise InvalidArgument(
+            f"source: {stream!r} cannot be used: {type(error).__name__}: {error}"
+        ) from error
     requests = _core.PumpedInput(seekable, size)
     _pumps.add(requests)
     threading.Thread(target=_pump, args=(stream, requests), name="vc-pump", daemon=True).start()

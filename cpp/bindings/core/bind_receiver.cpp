@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "bind.hpp"
@@ -52,7 +53,10 @@ ReceiverHandle open_receiver(const std::string& host, int port, const std::strin
                              const std::string& ogg, std::size_t log, std::optional<double> idle,
                              std::optional<double> duration) {
     const auto nanoseconds = [](std::optional<double> seconds) {
-        return seconds ? Nanoseconds{static_cast<std::int64_t>(*seconds * 1e9)} : Nanoseconds{0};
+        // 0 would mean without end.
+        return seconds ? std::max(Nanoseconds{static_cast<std::int64_t>(*seconds * 1e9)},
+                                  Nanoseconds{1})
+                       : Nanoseconds{0};
     };
     auto receiver_box = std::make_shared<ReceiverBox>();
     transport::ReceiverOptions options;
