@@ -1,3 +1,5 @@
+#include <limits>
+
 #include "catch.hpp"
 #include "voicecore/base/histogram.hpp"
 
@@ -31,6 +33,13 @@ TEST_CASE("the fine histogram tells times around 20 ms apart to 32 us") {
         REQUIRE(edge - std::chrono::microseconds{us} <= 32us);
     }
     REQUIRE(FineHistogram::upper_edge(FineHistogram::kBuckets - 1) > 60s);
+}
+
+// To record so many would take ten seconds; a thousand streams have sent them after a day.
+TEST_CASE("a bucket counts beyond 32 bits") {
+    using Count = decltype(Histogram::Snapshot::counts)::value_type;
+    STATIC_REQUIRE(std::numeric_limits<Count>::digits == 64);
+    STATIC_REQUIRE(sizeof(Histogram) >= Histogram::kBuckets * sizeof(Count));
 }
 
 TEST_CASE("values outside the range count at its ends") {

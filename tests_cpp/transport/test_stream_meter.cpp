@@ -22,6 +22,15 @@ Arrival packet(int i, std::int64_t late_ms = 0, bool silence = false) {
             .silence = silence};
 }
 
+// The same for any time of day: the nanoseconds do not fit into 32 bits.
+Arrival packet_at(std::int64_t i) {
+    Arrival out = packet(0);
+    out.time_ns = kEpoch + 20 * i * kMs;
+    out.timestamp = static_cast<std::uint32_t>(960 * i);
+    out.sequence = static_cast<std::uint16_t>(i);
+    return out;
+}
+
 }  // namespace
 
 TEST_CASE("a perfect stream has gaps of 20 ms, no lateness, no loss and no burst") {
@@ -223,4 +232,15 @@ TEST_CASE("packets longer than 20 ms are on time when they come that much apart"
     REQUIRE(meter.figures().gaps.max == 60ms);
     REQUIRE(meter.figures().gaps.total == 9);
     REQUIRE(meter.figures().timestamp_gaps == 0);
+}
+
+TEST_CASE("lateness stays right in a transmission longer than the timestamps' half circle") {
+    StreamMeter meter;
+    // 15 hours; 2^31 samples are 12.4 of them, and a full circle would be 24.9.
+    constexpr int kPackets = 15 * 3'600 * 50;
+    for (int i = 0; i < kPackets; ++i) (void)meter.record(packet_at(i));
+    const auto figures = meter.figures();
+    REQUIRE(figures.transmissions == 1);
+    REQUIRE(figures.lateness.total == kPackets);
+    REQUIRE(figures.lateness.max == 0ns);
 }

@@ -103,12 +103,14 @@ void StreamMeter::measure_lateness(const Arrival& arrival) {
     }
     silence_run_ = 0;
     if (!anchor_) {
-        anchor_ = arrival;
+        anchor_ = Anchor{.time_ns = arrival.time_ns, .timestamp = arrival.timestamp, .samples = 0};
         earliest_ = 0;
         ++counts_.transmissions;
     }
-    const auto samples = static_cast<std::int32_t>(arrival.timestamp - anchor_->timestamp);
-    const std::int64_t value = arrival.time_ns - anchor_->time_ns - samples_to_ns(samples);
+    // From packet to packet: against a fixed timestamp the difference would wrap after 12.4 h.
+    anchor_->samples += static_cast<std::int32_t>(arrival.timestamp - anchor_->timestamp);
+    anchor_->timestamp = arrival.timestamp;
+    const std::int64_t value = arrival.time_ns - anchor_->time_ns - samples_to_ns(anchor_->samples);
     earliest_ = std::min(earliest_, value);
     if (pending_.size() < kMaxPending) {
         pending_.push_back(value);

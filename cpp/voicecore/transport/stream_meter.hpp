@@ -88,8 +88,13 @@ class StreamMeter {
     std::uint64_t burst_ = 0;
     int silence_run_ = 0;
 
-    std::optional<Arrival> anchor_;  // first media packet of the transmission
-    std::int64_t earliest_ = 0;      // smallest pending value so far
+    struct Anchor {
+        std::int64_t time_ns;     // of the transmission's first media packet
+        std::uint32_t timestamp;  // of the latest one
+        std::int64_t samples;     // from the first to the latest, without wraps
+    };
+    std::optional<Anchor> anchor_;
+    std::int64_t earliest_ = 0;  // smallest pending value so far
     std::vector<std::int64_t> pending_;
     FineHistogram gaps_;
     FineHistogram lateness_;
