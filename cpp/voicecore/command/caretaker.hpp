@@ -12,7 +12,8 @@
 namespace voicecore::command {
 
 // Both take long: a checkpoint waits for the disk, and an audit looks at every open descriptor of
-// the process. A stop that has come meanwhile must not wait with them. One thread, vc-tidy, with a connection of its own, opened with the first request.
+// the process. A stop that has come meanwhile must not wait with them. One thread, vc-tidy, with a
+// connection of its own, opened with the first request.
 class Caretaker {
   public:
     // A file that is not ours any more is written into `verdict`. `failed` is called on the
