@@ -6,11 +6,13 @@ import asyncio
 import gc
 import inspect
 import os
+import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import uvloop
 
@@ -101,6 +103,13 @@ def run() -> Runner:
         return asyncio.run(coroutine)
 
     return runner
+
+
+def decoded(path: Path, channels: int) -> np.typing.NDArray[np.float32]:
+    """A file's samples, interleaved, by an independent decoder."""
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "f32le", "-ac", str(channels), "-"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    return np.frombuffer(done.stdout, dtype=np.float32)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import os
 import resource
 import secrets
 import socket
-import subprocess
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 import voicecore
-from conftest import Runner
+from conftest import Runner, decoded
 from voicecore import Engine, ManualClock, MemorySink, OggSink, Receiver, ToneSource, UdpSink
 
 pytestmark = pytest.mark.slow
@@ -125,12 +124,7 @@ def test_a_volume_change_is_heard_within_two_frames_whatever_is_buffered(
             player.set_volume(0.0)
             await clock.advance(5.0)
             await player.wait_finished()
-        # An independent decoder.
-        decoded = subprocess.run(
-            ["ffmpeg", "-v", "error", "-i", path, "-f", "f32le", "-ac", "1", "-"],
-            capture_output=True, check=True,
-        ).stdout  # fmt: skip
-        pcm = np.frombuffer(decoded, dtype=np.float32)
+        pcm = decoded(path, 1)
         level = [float(np.abs(pcm[i : i + 960]).max()) for i in range(0, len(pcm) - 960, 960)]
         # The frame that may leave meanwhile, the one that fades, and the encoder's 6.5 ms.
         assert min(level[sent - 5 : sent - 1]) > 0.05

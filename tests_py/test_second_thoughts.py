@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 import voicecore
-from conftest import Runner
+from conftest import Runner, decoded
 from voicecore import Engine, ManualClock, MemorySink, OggSink, ToneSource
 from voicecore.player import Player
 
@@ -40,12 +39,7 @@ async def gains(path: Path, act: Callable[[Player, ManualClock], Awaitable[None]
         player.stop()
         await clock.advance(1.0)
         await player.wait_finished()
-    # An independent decoder.
-    decoded = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", path, "-f", "f32le", "-ac", "2", "-"],
-        capture_output=True, check=True,
-    ).stdout  # fmt: skip
-    pcm = np.frombuffer(decoded, dtype=np.float32)[::2]
+    pcm = decoded(path, 2)[::2]
     frames = pcm[: len(pcm) // 960 * 960].reshape(-1, 960)
     return [float(value) for value in np.sqrt((frames**2).mean(axis=1)) / AMPLITUDE * np.sqrt(2)]
 
