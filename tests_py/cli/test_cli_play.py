@@ -561,6 +561,10 @@ def test_statistics_do_not_replace_the_input_or_the_recording(
     done = here("play", tone, "--to", f"ogg:{out}", "--virtual", "--stats", out)
     assert done.code == 2
     assert f"{out} is the sink" in done.one_line()
+    source = "rtp://127.0.0.1:0?mode=none"
+    done = here("receive", source, "--to", f"ogg:{out}", "--log", out, "--duration", "0.1")
+    assert done.code == 2
+    assert f"{out} is the sink" in done.one_line()
 
 
 def test_a_play_that_never_began_leaves_older_statistics_alone(here: Here, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
 import click
 
@@ -11,7 +10,7 @@ from voicecore import EncoderSettings
 from voicecore.cli import options as opt
 from voicecore.cli.output import ResultFile, refuse_same_file
 from voicecore.cli.play_run import PlayOptions, PlayRun
-from voicecore.cli.sink_url import OggTarget, RtpTarget, Target
+from voicecore.cli.sink_url import OggTarget, RtpTarget, Target, refuse_sink
 
 
 @click.command(
@@ -146,9 +145,7 @@ def play(
     _check(chosen)
     if stats is None:
         return asyncio.run(PlayRun(chosen, None).run())
-    written = [chosen.sink.path] if isinstance(chosen.sink, OggTarget) else []
-    if any(os.path.realpath(stats) == os.path.realpath(path) for path in written):
-        raise click.UsageError(f"--stats: {stats} is the sink; choose another file to write to")
+    refuse_sink(chosen.sink, stats, "--stats")
     refuse_same_file(chosen.files, stats, "--stats")
     with ResultFile("--stats", stats) as results:
         return asyncio.run(PlayRun(chosen, results).run())

@@ -17,7 +17,14 @@ from voicecore.cli.exits import SIGNAL_BASE, Exit, Interrupted
 from voicecore.cli.output import ResultFile, print_json, stderr_is_terminal
 from voicecore.cli.progress import INTERVAL, StatusLine
 from voicecore.cli.signals import StopSignals
-from voicecore.cli.sink_url import NullTarget, OggTarget, RtpTarget, Target, join_address
+from voicecore.cli.sink_url import (
+    NullTarget,
+    OggTarget,
+    RtpTarget,
+    Target,
+    join_address,
+    refuse_sink,
+)
 from voicecore.cli.words import clock_time, milliseconds, receive_summary
 
 
@@ -102,6 +109,7 @@ def receive(
     assert sink is None or isinstance(sink, (OggTarget, NullTarget))
     if log is None:
         return asyncio.run(_receive(chosen, None))
+    refuse_sink(sink, log, "--log")
     with ResultFile("--log", log) as file:
         return asyncio.run(_receive(chosen, file))
 

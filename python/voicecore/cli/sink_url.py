@@ -79,6 +79,14 @@ class RtpTarget:
 Target = OggTarget | NullTarget | RtpTarget
 
 
+def refuse_sink(sink: Target | None, path: str, option: str) -> None:
+    """Results in the place of the recording would destroy it."""
+    if not isinstance(sink, OggTarget) or path == "-":
+        return
+    if os.path.realpath(path) == os.path.realpath(sink.path):
+        raise InvalidArgument(f"{option}: {path} is the sink; choose another file to write to")
+
+
 def join_address(host: str, port: int) -> str:
     """HOST:PORT, with IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
