@@ -46,9 +46,9 @@ def instance(name: str, value: object, kind: type, expected: str) -> None:
         raise InvalidArgument(f"{name}: got {value!r}, expected {expected}")
 
 
-def items(name: str, value: Iterable[T]) -> list[T]:
+def items(name: str, value: Iterable[T], expected: str) -> list[T]:
     """Everything that `value` gives, or `InvalidArgument` when it is not iterable."""
     try:
         return list(value)
     except TypeError:
-        raise InvalidArgument(f"{name}: got {value!r}, expected several") from None
+        raise InvalidArgument(f"{name}: got {value!r}, expected {expected}") from None

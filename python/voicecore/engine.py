@@ -338,9 +338,12 @@ class Engine:
         if duration is not None:
             # In whole frames, the last one included; 0 would mean no limit.
             limit = max(1, round(_validate.seconds("duration", duration) * 50))
-        sources = [source] if isinstance(source, Source) else _validate.items("source", source)
+        wanted = "a Source, or several"
+        if isinstance(source, Source):
+            source = [source]
+        sources = _validate.items("source", source, wanted)
         for one in sources:
-            _validate.instance("source", one, Source, "a Source, or several")
+            _validate.instance("source", one, Source, wanted)
         _validate.instance("sink", sink, Sink, "a sink, such as OggSink(path)")
         if not sources and not keep_open:
             raise InvalidArgument("no source to play; give at least one, or keep_open=True")

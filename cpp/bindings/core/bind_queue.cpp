@@ -309,10 +309,6 @@ void bind_mutex(py::module_& module) {
         });
 }
 
-}  // namespace
-
-namespace {
-
 py::object maybe_text(const std::optional<std::string>& text) {
     return text ? py::object{to_text(*text)} : py::none();
 }
