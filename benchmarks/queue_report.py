@@ -26,6 +26,8 @@ METHOD = """\
   fences off late holders, one command a key at a time, and every finished command in a history.
 - voicecore moves the write-ahead log into the file on the worker's tick, every two seconds and at
   the end; the peers have SQLite do it with every thousandth page. Both are within what is timed.
+- *processors awake*: the same beside a `voicecore.CpuLatencyRequest`, which keeps every processor
+  of the machine from sleeping. voicecore never asks for it by itself.
 - Instants are of the machine's monotonic clock, or the kernel's receive timestamp at the same
   receiver that the audio runs use.
 """

@@ -30,6 +30,8 @@ METHOD = """\
   packets of one stream in a row that came when their period was over. *concealed*: what a 60 ms
   jitter buffer must make up. *CPU*: of the sending process with its children, from the
   kernel's nanosecond clocks.
+- *processors awake*: the same beside a `voicecore.CpuLatencyRequest`, which keeps every processor
+  of the machine from sleeping. voicecore never asks for it by itself.
 - Runs of the sides are interleaved; where *runs* is more than one the figures are medians.
 """
 

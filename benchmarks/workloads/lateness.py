@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from benchmarks.awake import AWAKE, can_keep_awake, kept_awake
 from benchmarks.lab import VOICECORE, Bar, Job, Lab, interleave
 
 NAME = "lateness"
@@ -15,6 +16,7 @@ BARE = "bare C loop"
 HOGS = {"idle": 0, "two CPU hogs": 2}
 """Where the bare loop runs as well: it has no Python thread beside it."""
 LIMITS_MS = {"idle": 0.5, "busy thread": 0.5, "two CPU hogs": 1.0}
+ALSO_AWAKE = ("idle", "busy thread")
 
 
 def run(lab: Lab) -> dict[str, Any]:
@@ -39,6 +41,12 @@ def run(lab: Lab) -> dict[str, Any]:
 
     jobs: list[Job] = [(f"voicecore|{name}", partial(job, name)) for name in LIMITS_MS]
     jobs += [(f"{BARE}|{name}", partial(bare, name)) for name in HOGS]
+    if can_keep_awake():
+        jobs += [
+            (f"{title}{AWAKE}", partial(kept_awake, run))
+            for title, run in jobs
+            if title.partition("|")[2] in ALSO_AWAKE
+        ]
     rows = []
     for title, row in interleave(lab.repeats(2), jobs).items():
         side, _, name = title.partition("|")
@@ -50,7 +58,7 @@ def _bars(rows: list[dict[str, Any]]) -> list[Bar]:
     return [
         Bar(
             f"{row['condition']}: p99",
-            LIMITS_MS[row["condition"]],
+            LIMITS_MS[row["condition"].removesuffix(AWAKE)],
             row["send_lateness_ms"]["p99"],
             "ms",
             note=f"priority: {row['sender']['priority']}",

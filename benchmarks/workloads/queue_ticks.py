@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from benchmarks.awake import AWAKE, can_keep_awake, kept_awake
 from benchmarks.lab import Bar, Job, interleave
 from benchmarks.queue_lab import QueueLab, spread
 
@@ -26,9 +27,11 @@ NATIVE, DELIVERED = "voicecore, native tick", "voicecore, delivered to Python"
 
 def run(lab: QueueLab) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
-    for name in LIMITS_MS:
+    for name in (*LIMITS_MS, *(f"{one}{AWAKE}" for one in LIMITS_MS if can_keep_awake())):
         lab.note(f"ticks, {name}")
         jobs: list[Job] = [(title, partial(_measure, lab, side, name)) for title, side in SIDES]
+        if name.endswith(AWAKE):
+            jobs = [(title, partial(kept_awake, run)) for title, run in jobs]
         for title, found in interleave(lab.repeats(2), jobs).items():
             native = found.pop("native_ms", None)
             if native is not None:
@@ -47,7 +50,7 @@ def _measure(lab: QueueLab, side: str, condition: str) -> dict[str, Any]:
         "side": side,
         "period_s": PERIOD_S,
         "seconds": lab.seconds(6.0, 2.0),
-        "condition": condition,
+        "condition": condition.removesuffix(AWAKE),
     }
     found = lab.run("queue_ticks", spec)
     for name in ("late_ms", "native_ms"):
@@ -60,7 +63,7 @@ def _bars(rows: list[dict[str, Any]]) -> list[Bar]:
     return [
         Bar(
             f"{row['condition']}: p99, native",
-            LIMITS_MS[row["condition"]],
+            LIMITS_MS[row["condition"].removesuffix(AWAKE)],
             row["late_ms"]["p99"],
             "ms",
             note="upper edge of the histogram's bucket",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from benchmarks.awake import AWAKE, can_keep_awake, kept_awake
 from benchmarks.lab import Bar, Job, interleave
 from benchmarks.processes import BenchmarkError, Sender
 from benchmarks.queue_lab import LEVELS, SIZES, QueueLab, spread
@@ -30,8 +31,9 @@ class Side:
     sizes: tuple[int, ...] = SIZES[:1]
 
 
+OURS = "voicecore, doorbell"
 SIDES = (
-    Side("voicecore, doorbell", "voicecore", {"rung": "doorbell"}, sizes=SIZES),
+    Side(OURS, "voicecore", {"rung": "doorbell"}, sizes=SIZES),
     Side("voicecore, data_version", "voicecore", {"rung": "data_version"}, slow=True),
     Side("voicecore, tick", "voicecore", {"rung": "tick"}, slow=True),
     Side("lesson, aiosqlite, 2 s tick", "lesson", {"poll_s": 2.0}, slow=True),
@@ -44,7 +46,7 @@ SIDES = (
 CORE = "voicecore's core, C++, both processes"
 TOLD = "voicecore's core, C++, to a thread in epoll"
 FLOORS = {"claimed": CORE, "told": TOLD}
-QUICK = ("voicecore, doorbell", "voicecore, data_version", "lesson, aiosqlite, 2 s tick")
+QUICK = (OURS, "voicecore, data_version", "lesson, aiosqlite, 2 s tick")
 
 
 def run(lab: QueueLab) -> dict[str, Any]:
@@ -60,12 +62,19 @@ def run(lab: QueueLab) -> dict[str, Any]:
                 job = (f"{side.title}|{size}", partial(_measure, lab, side, level, size))
                 (once if side.slow else fast).append(job)
         fast += [(f"{CORE}|{size}", partial(_core, lab, level, size)) for size in SIZES]
+        if can_keep_awake():
+            fast += [
+                (title.replace("|", f"{AWAKE}|"), partial(kept_awake, run))
+                for title, run in fast
+                if title.partition("|")[0] in (OURS, CORE)
+            ]
         for jobs, repeats in ((fast, lab.repeats(2)), (once, 1)):
             for name, found in interleave(repeats, jobs).items():
                 title, _, text = name.partition("|")
-                seen = found.pop("floors", {title: {}})
+                awake = AWAKE if title.endswith(AWAKE) else ""
+                seen = found.pop("floors", {title.removesuffix(AWAKE): {}})
                 rows += [
-                    {"side": side, "level": level, "bytes": int(text), **found, **row}
+                    {"side": side + awake, "level": level, "bytes": int(text), **found, **row}
                     for side, row in seen.items()
                 ]
     idle = {side.title: _idle(lab, side) for side in SIDES if not lab.quick or side.title in QUICK}
@@ -141,12 +150,12 @@ def _idle(lab: QueueLab, side: Side) -> float:
 def _bars(rows: list[dict[str, Any]]) -> list[Bar]:
     bars = []
     for row in rows:
-        if row["side"] != "voicecore, doorbell":
+        if row["side"] not in (OURS, f"{OURS}{AWAKE}"):
             continue
+        case = f"{row['level'].upper()}, {row['bytes']:,} B{row['side'].removeprefix(OURS)}"
         for name, limit in LIMITS[row["level"]].items():
             measured = row["latency_ms"][name] if row["handled"] == row["sent"] else float(10**6)
-            title = f"{row['level'].upper()}, {row['bytes']:,} B: {name}"
-            bars.append(Bar(title, limit, measured, "ms"))
-    idle = next(row["idle_cpu_percent"] for row in rows if row["side"] == "voicecore, doorbell")
+            bars.append(Bar(f"{case}: {name}", limit, measured, "ms"))
+    idle = next(row["idle_cpu_percent"] for row in rows if row["side"] == OURS)
     bars.append(Bar("idle worker, whole process", IDLE_PERCENT, idle, "% of a core"))
     return bars

@@ -44,6 +44,7 @@ from voicecore.errors import (
 )
 
 if TYPE_CHECKING:
+    from voicecore.cpu_latency import CpuLatencyRequest
     from voicecore.database import DatabaseError
     from voicecore.engine import Engine, ManualClock
     from voicecore.player import Event, Player, PlayerState
@@ -81,6 +82,7 @@ _LAZY = {
     "Claim": "sessions",
     "Command": "queue",
     "CommandQueue": "queue",
+    "CpuLatencyRequest": "cpu_latency",
     "CronLine": "schedule",
     "DatabaseError": "database",
     "EncoderSettings": "settings",
@@ -150,6 +152,7 @@ __all__ = [
     "Command",
     "CommandQueue",
     "CorruptMedia",
+    "CpuLatencyRequest",
     "CronLine",
     "DatabaseError",
     "EncoderSettings",

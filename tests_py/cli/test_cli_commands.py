@@ -318,13 +318,22 @@ def test_doctor_looks_at_everything_and_says_what_it_means(
     assert record["sqlite"]["same_copy"] is True
     assert record["clock"]["resolution_ns"] <= 1000
     assert 0 < record["sleep"]["p50_ms"] <= record["sleep"]["p99_ms"] <= record["sleep"]["max_ms"]
+    awake, refusal = record["sleep"]["kept_awake"], record["sleep"]["refusal"]
+    assert (awake is None) == (refusal is not None)
+    if awake is not None:
+        assert 0 < awake["p50_ms"] <= awake["p99_ms"] <= awake["max_ms"]
     assert record["loopback"]["error"] is None
     assert record["loopback"]["received"] == record["loopback"]["sent"] >= 55
     assert "aead_xchacha20_poly1305_rtpsize" in record["ciphers"]
     assert isinstance(record["problems"], list)
     doctor_module._print(record)
     out, _ = capfd.readouterr()
-    for words in ("Libraries", "Python's sqlite3", "A sleeping thread wakes", "Loopback"):
+    for words in (
+        "Libraries",
+        "Python's sqlite3",
+        "A sleeping thread wakes",
+        "processors kept awake",
+    ):
         assert words in out
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from voicecore import Engine, Receiver, ToneSource, UdpSink, __version__, _core
+from voicecore import CpuLatencyRequest, Engine, Receiver, ToneSource, UdpSink, __version__, _core
 from voicecore.cli.exits import Exit, one_line, text_of
 from voicecore.cli.output import print_json
 from voicecore.cli.signals import StopSignals
@@ -38,7 +38,7 @@ Examples:
   voicecore doctor --db bot.db
 
 \b
-Takes about three seconds; with --db it looks at a queue file instead, at once.
+Takes about four seconds; with --db it looks at a queue file instead, at once.
 It changes nothing there, also while a bot uses the file. Exit code 0 also when
 problems are found: they are listed at the end, and under "problems" in the JSON.
 """,
@@ -174,10 +174,16 @@ def _sqlite() -> dict[str, Any]:
 
 
 async def _sleep() -> dict[str, Any]:
+    priority, asleep = await _measure_sleep()
+    with CpuLatencyRequest() as request:
+        awake = (await _measure_sleep())[1] if request.granted else None
+    return {"priority": priority, **asleep, "kept_awake": awake, "refusal": request.refusal}
+
+
+async def _measure_sleep() -> tuple[str, dict[str, Any]]:
     loop = asyncio.get_running_loop()
     priority, late = await loop.run_in_executor(None, _core.measure_sleep, SLEEPS, True)
-    return {
-        "priority": priority,
+    return priority, {
         "rounds": len(late),
         "p50_ms": _rank(late, 0.5) / 1000,
         "p99_ms": _rank(late, 0.99) / 1000,
@@ -338,11 +344,25 @@ def _clock_words(clock: dict[str, Any], sleep: dict[str, Any]) -> list[str]:
         if sleep["p99_ms"] <= BAD_SLEEP_MS
         else "poor: listeners may hear it when it comes often"
     )
-    return [
+    lines = [
         f"Resolution {clock['resolution_ns']:,.0f} ns; {priorities[sleep['priority']]}.",
-        f"A sleeping thread wakes {sleep['p50_ms']:.3f} ms late (median), {sleep['p99_ms']:.3f} ms "
-        f"(99th percentile), {sleep['max_ms']:.3f} ms (worst of {sleep['rounds']}): {verdict}.",
+        f"A sleeping thread wakes {_lateness_words(sleep)}: {verdict}.",
     ]
+    if sleep["kept_awake"] is None:
+        lines.append(f"How late with processors kept awake is unknown: {sleep['refusal']}.")
+    else:
+        lines.append(
+            f"With the processors kept awake (CpuLatencyRequest, --keep-awake) it wakes "
+            f"{_lateness_words(sleep['kept_awake'])}, for more power."
+        )
+    return lines
+
+
+def _lateness_words(sleep: dict[str, Any]) -> str:
+    return (
+        f"{sleep['p50_ms']:.3f} ms late (median), {sleep['p99_ms']:.3f} ms (99th percentile), "
+        f"{sleep['max_ms']:.3f} ms (worst of {sleep['rounds']})"
+    )
 
 
 def _loopback_words(loopback: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import click
 
 from voicecore import EncoderSettings
 from voicecore.cli import options as opt
+from voicecore.cli.keep_awake import keep_awake_option
 from voicecore.cli.output import ResultFile, refuse_same_file
 from voicecore.cli.play_run import PlayOptions, PlayRun
 from voicecore.cli.sink_url import OggTarget, RtpTarget, Target, refuse_sink
@@ -79,6 +80,7 @@ statistics are written.
     help="On a virtual clock: the same packets as fast as the CPU allows, the same bytes each "
     "time. Not for rtp.",
 )
+@keep_awake_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress line and no summary; errors only.")
 @click.option(
     "--summary/--no-summary",

@@ -15,6 +15,7 @@ import click
 from voicecore import CommandQueue, Scheduler
 from voicecore.cli.exits import SIGNAL_BASE, Exit, Failure
 from voicecore.cli.job import JobEnd, Template, run_job
+from voicecore.cli.keep_awake import keep_awake_option
 from voicecore.cli.output import complain, json_line
 from voicecore.cli.signals import StopSignals
 from voicecore.errors import VoicecoreError
@@ -171,6 +172,7 @@ commands go back into the line.
     show_default=True,
     help="full survives a power cut.",
 )
+@keep_awake_option
 @click.option("--until-empty", is_flag=True, help="End when nothing waits any more.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON record a command, on stdout.")
 def work(
