@@ -172,14 +172,38 @@ def make_opus(make: Maker) -> None:
     plain = (make.out / "opus.opus").read_bytes()
     at = plain.index(b"OpusHead")
     gained = plain[: at + 16] + (-1536).to_bytes(2, "little", signed=True) + plain[at + 18 :]
-    make.bytes("opus-gain.opus", fix_first_page(gained))
+    pages = ogg_pages(gained)
+    make.bytes("opus-gain.opus", with_checksum(pages[0]) + b"".join(pages[1:]))
     make.manifest["opus-gain.opus"] = make.manifest["opus.opus"]
+    make.bytes("opus-late.opus", split_first_packet((make.out / "opus-60ms.opus").read_bytes()))
+    make.manifest["opus-late.opus"] = make.manifest["opus-60ms.opus"]
 
 
-def fix_first_page(data: bytes) -> bytes:
-    """Ogg's checksum of the first page, after its body was changed."""
-    size = 27 + data[26] + sum(data[27 : 27 + data[26]])
-    page = bytearray(data[:size])
+def ogg_pages(data: bytes) -> list[bytes]:
+    pages = []
+    while data:
+        size = 27 + data[26] + sum(data[27 : 27 + data[26]])
+        pages.append(data[:size])
+        data = data[size:]
+    return pages
+
+
+def split_first_packet(data: bytes) -> bytes:
+    """The first packet of audio begins on a page of its own, on which no packet ends."""
+    head, tags, first, *others = ogg_pages(data)
+    lacing, body = first[27 : 27 + first[26]], first[27 + first[26] :]
+    assert lacing[0] == 255
+    begun = first[:5] + b"\0" + b"\xff" * 8 + first[14:26] + b"\1\xff" + body[:255]
+    rest = first[:5] + b"\1" + first[6:26] + bytes([len(lacing) - 1]) + lacing[1:] + body[255:]
+    pages = []
+    for number, page in enumerate((head, tags, begun, rest, *others)):
+        pages.append(with_checksum(page[:18] + number.to_bytes(4, "little") + page[22:]))
+    return b"".join(pages)
+
+
+def with_checksum(data: bytes) -> bytes:
+    """An Ogg page with the checksum of what it holds now."""
+    page = bytearray(data)
     page[22:26] = bytes(4)
     crc = 0
     for byte in page:
@@ -187,7 +211,7 @@ def fix_first_page(data: bytes) -> bytes:
         for _ in range(8):
             crc = ((crc << 1) ^ 0x04C11DB7 if crc & 0x80000000 else crc << 1) & 0xFFFFFFFF
     page[22:26] = crc.to_bytes(4, "little")
-    return bytes(page) + data[size:]
+    return bytes(page)
 
 
 def make_odd(make: Maker) -> None:

@@ -258,12 +258,13 @@ void OggDemuxer::split(const OggPage& page) {
 
 // Gives every piece its place. The granule position is where the last packet ending here ends.
 void OggDemuxer::place(const OggPage& page, bool final_page) {
+    if (pieces_.empty()) return;
     Link& link = *links_[current_];
     std::int64_t total = 0;
     for (const Piece& piece : pieces_) total += piece.duration;
     std::int64_t start = running_.value_or(0);
     std::optional<std::int64_t> end;
-    if (page.granule >= 0 && !pieces_.empty()) {
+    if (page.granule >= 0) {
         const std::int64_t from_end = page.granule - total;
         const bool begins = !running_ && !link.origin;
         if (begins) {
