@@ -18,9 +18,9 @@ std::int64_t audible(const Packets& packets) {
 }  // namespace
 
 TEST_CASE("Opus in Ogg, WebM and mp4 comes as packets with the length of what was encoded") {
-    for (const char* name :
-         {"opus.opus", "opus.webm", "opus.mp4", "opus-2.5ms.opus", "opus-5ms.opus",
-          "opus-10ms.opus", "opus-40ms.opus", "opus-60ms.opus", "opus-short.opus"}) {
+    for (const char* name : {"opus.opus", "opus.webm", "opus.mp4", "opus-2.5ms.opus",
+                             "opus-5ms.opus", "opus-10ms.opus", "opus-40ms.opus", "opus-60ms.opus",
+                             "opus-late.opus", "opus-short.opus"}) {
         INFO(name);
         auto source = media::open(name);
         const auto& info = source->info();
@@ -31,6 +31,7 @@ TEST_CASE("Opus in Ogg, WebM and mp4 comes as packets with the length of what wa
         CHECK(packets.last == ReadStatus::end);
         CHECK(packets.units.front().position == -info.pre_skip);
         CHECK(audible(packets) == length_of(name));
+        if (info.container == "ogg") CHECK(info.duration->count() == length_of(name));
         CHECK(source->decode_errors() == 0);
     }
 }
@@ -73,6 +74,9 @@ TEST_CASE(
         REQUIRE(seam != packets.units.end());
         CHECK((seam->position + seam->duration - seam->trim_end).count() == first);
         CHECK((seam + 1)->position.count() == first - source->info().pre_skip.count());
+        for (auto unit = packets.units.begin(); unit != packets.units.end(); ++unit) {
+            REQUIRE(unit->begins == (unit == seam + 1));
+        }
         const MediaUnit& last = packets.units.back();
         CHECK((last.position + last.duration - last.trim_end).count() ==
               first + length_of("opus-b.opus"));

@@ -192,40 +192,62 @@ TEST_CASE("Opus after PCM: nothing is lost and packets are copied again") {
     REQUIRE(played.copied() > 20);
 }
 
-TEST_CASE("a chained stream's second pre-skip is not heard") {
-    // One source that gives two streams, the second's pre-skip lying under the first's end.
-    class Chained final : public FakeSource {
-      public:
-        Chained() {
-            info_.kind = MediaKind::opus;
-            info_.pre_skip = Samples{312};
-        }
-        ReadStatus read(MediaUnit& unit) noexcept override {
-            if (next_ >= a.size() + b.size()) return ReadStatus::end;
-            const bool second = next_ >= a.size();
-            const auto i = static_cast<std::int64_t>(second ? next_ - a.size() : next_);
-            unit = {};
-            unit.packet = second ? b[static_cast<std::size_t>(i)] : a[static_cast<std::size_t>(i)];
-            unit.position = Samples{i * 960 - 312 + (second ? length : 0)};
-            unit.duration = Samples{960};
-            const std::int64_t end = (i + 1) * 960 - 312;
-            unit.trim_end = Samples{std::max<std::int64_t>(0, end - length)};
-            ++next_;
-            return ReadStatus::ok;
-        }
-        void seek(Samples) noexcept override {}
-        std::int64_t length = 24'100;
-        std::vector<Packet> a = encode(music(24'100, 1));
-        std::vector<Packet> b = encode(music(24'100, 2));
+// One source that gives two streams, the second's pre-skip lying under the first's end.
+class Chained final : public FakeSource {
+  public:
+    Chained(std::size_t length, std::int64_t second_pre_skip)
+        : length_{static_cast<std::int64_t>(length)},
+          second_pre_skip_{second_pre_skip},
+          a{encode(music(length, 1))},
+          b{encode(music(length, 2))} {
+        info_.kind = MediaKind::opus;
+        info_.pre_skip = Samples{312};
+    }
+    ReadStatus read(MediaUnit& unit) noexcept override {
+        if (next_ >= a.size() + b.size()) return ReadStatus::end;
+        const bool second = next_ >= a.size();
+        const auto i = static_cast<std::int64_t>(second ? next_ - a.size() : next_);
+        const std::int64_t skip = second ? second_pre_skip_ : 312;
+        unit = {};
+        unit.packet = second ? b[static_cast<std::size_t>(i)] : a[static_cast<std::size_t>(i)];
+        unit.position = Samples{i * 960 - skip + (second ? length_ : 0)};
+        unit.duration = Samples{960};
+        unit.begins = i == 0;
+        const std::int64_t end = (i + 1) * 960 - skip;
+        unit.trim_end = Samples{std::max<std::int64_t>(0, end - length_)};
+        ++next_;
+        return ReadStatus::ok;
+    }
+    void seek(Samples) noexcept override {}
 
-      private:
-        std::size_t next_ = 0;
-    };
-    auto program = program_of(std::make_unique<Chained>());
+  private:
+    std::int64_t length_;
+    std::int64_t second_pre_skip_;
+    std::size_t next_ = 0;
+
+  public:
+    const std::vector<Packet> a;
+    const std::vector<Packet> b;
+};
+
+TEST_CASE("a chained stream's second pre-skip is not heard") {
+    auto program = program_of(std::make_unique<Chained>(24'100, 312));
     const auto played = play(*program);
     REQUIRE(played.media() == 2 * 24'100);
     REQUIRE(played.packets.back().position == Samples{2 * 24'100});
     REQUIRE(played.packets.back().passthrough);
+}
+
+TEST_CASE("a chained stream begins with a decoder of its own, whatever its pre-skip") {
+    // The first one's media ends with its last packet, so that nothing else tells them apart.
+    constexpr std::size_t kLength = 25 * 960 - 312;
+    auto chained = std::make_unique<Chained>(kLength, 0);
+    const auto b = chained->b;
+    auto program = program_of(std::move(chained));
+    const auto played = play(*program);
+    const auto heard = decode(played.bytes());
+    const std::vector<float> second(heard.begin() + 25 * 1'920, heard.end());
+    REQUIRE(error_db(decode(b), second, 0, 1) <= -20.0);
 }
 
 TEST_CASE("a second track's pre-skip lies under the first one's end and does not replace it") {

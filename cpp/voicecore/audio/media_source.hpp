@@ -46,6 +46,7 @@ struct MediaUnit {
     std::span<const std::uint8_t> packet;  // opus: one valid packet (parse_opus_packet accepts it)
     Samples duration{0};                   // of the unit, trimmed samples included
     Samples trim_end{0};                   // opus: samples at the unit's end that are padding
+    bool begins = false;                   // opus: of a stream of its own (a chain's next one)
 };
 
 enum class ReadStatus : std::uint8_t {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "voicecore/audio/opus_packet.hpp"
 
@@ -31,7 +32,10 @@ ReadStatus OpusSource::take() {
         }
         if (packet_.segment != segment_) {
             // In a chain the truth is where the link before ended.
-            if (segment_) base_ = end_;
+            if (segment_) {
+                base_ = end_;
+                begins_ = true;
+            }
             segment_ = packet_.segment;
             if (sought_) base_ = segment_->base.value_or(base_);
         } else if (sought_) {
@@ -66,6 +70,7 @@ ReadStatus OpusSource::read(audio::MediaUnit& unit) noexcept {
     unit.duration = samples_;
     unit.trim_end = std::min(Samples{packet_.trim_end}, samples_);
     unit.position = position_;
+    unit.begins = std::exchange(begins_, false);
     return ReadStatus::ok;
 }
 

@@ -52,6 +52,7 @@ class OpusSource final : public audio::MediaSource {
     Packet packet_;
     Samples samples_{0};   // of packet_
     Samples position_{0};  // of packet_
+    bool begins_ = false;  // another segment, not handed out yet
     bool held_ = false;
     bool failed_ = false;
     bool sought_ = true;  // no packet has come since the beginning or the last seek

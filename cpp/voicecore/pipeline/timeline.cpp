@@ -7,10 +7,6 @@
 namespace voicecore::pipeline {
 namespace {
 
-// A packet that starts this much before the end of the one before belongs to another stream of a
-// chained file. Less is the coarse clock of its container: WebM counts milliseconds.
-constexpr Samples kChainOverlap{240};
-
 constexpr Place ceil_to_frame(Place place) noexcept {
     const Place up = place >= 0 ? place + kFrameSamples - 1 : place;
     return up / kFrameSamples * kFrameSamples;
@@ -160,8 +156,7 @@ Timeline::Step Timeline::read_unit() {
     }
     if (!stream_.started) {
         stream_.lead = std::max(Samples{0}, -unit_.position);
-    } else if (stream_.stop ||
-               unit_.position + kChainOverlap <= stream_.position + Samples{segmenter_.held()}) {
+    } else if (stream_.stop || unit_.begins) {
         stream_.relink = true;
         segmenter_.flush();
         return Step::progress;
