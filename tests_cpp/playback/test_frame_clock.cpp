@@ -72,6 +72,31 @@ TEST_CASE("time that passed before a grid's first stream is neither late nor ski
     REQUIRE(rig.stream.counters().lateness.snapshot().max < 6ms);
 }
 
+TEST_CASE("a stream that comes during a stall has missed nothing of it") {
+    Rig rig;
+    std::vector<std::unique_ptr<Stream>> others;
+    const auto attach = [&](std::uint64_t id) {
+        others.push_back(std::make_unique<Stream>(id, 8, rig.sink, rig.events, TimePoint{}));
+        others.back()->claim()->packet.index = 0;
+        others.back()->publish(1);
+        rig.frame_clock.attach(*others.back());
+    };
+    // One on each grid, so that all of them are behind.
+    for (std::uint64_t i = 0; i < FrameClock::kGroups; ++i) {
+        attach(i);
+        rig.advance(FrameClock::kPhase);
+    }
+    rig.ticks(1);
+    rig.clock.set(rig.clock.now() + 300ms);
+    attach(99);
+    rig.frame_clock.run_due();
+    rig.ticks(1);
+    REQUIRE(others.front()->counters().skipped > 0);
+    REQUIRE(others.back()->counters().frames_sent == 1);
+    REQUIRE(others.back()->counters().skipped == 0);
+    REQUIRE(others.back()->counters().lateness.snapshot().max < kFrameDuration);
+}
+
 TEST_CASE(
     "rings with plenty left share one wake-up of the feeders in a period, dry ones do not wait") {
     ManualClock clock;

@@ -31,6 +31,13 @@ TimePoint FrameClock::next_deadline() const noexcept {
 }
 
 void FrameClock::run_due() noexcept {
+    // After a stall the debt is settled first: whoever joins now has no part in it.
+    const TimePoint now = clock_.now();
+    for (Group& group : groups_) {
+        if (group.first != nullptr && group.grid.next() + kFrameDuration <= now) {
+            run_group(group, now);
+        }
+    }
     admit(clock_.now());
     for (Group& group : groups_) {
         if (group.first != nullptr) run_group(group, clock_.now());
