@@ -84,6 +84,28 @@ TEST_CASE("an underrun is counted once, with its cause, and ends with the next p
     REQUIRE(rig.events.events[2].value == static_cast<std::int64_t>(cause));
 }
 
+TEST_CASE("an underrun that a pause goes on from is over with the first frame after both") {
+    Rig rig;
+    rig.put(1);
+    rig.frame_clock.attach(rig.stream);
+    rig.ticks(2);
+    rig.stream.want(Stream::Intent::pause);
+    rig.ticks(1);
+    rig.stream.want(Stream::Intent::play);
+    rig.ticks(1);
+    rig.put(2);
+    rig.put(3);
+    rig.ticks(2);
+    rig.stream.want(Stream::Intent::pause);
+    rig.ticks(1);
+    rig.stream.want(Stream::Intent::play);
+    rig.put(4);
+    rig.ticks(1);
+    using enum EventKind;
+    REQUIRE(rig.events.kinds() == std::vector{started, track_started, underrun, paused, resumed,
+                                              recovered, paused, resumed});
+}
+
 TEST_CASE("after a stall at most three packets leave at once and the rest of the debt is skipped") {
     Rig rig;
     for (std::uint8_t i = 0; i < 30; ++i) rig.put(i);

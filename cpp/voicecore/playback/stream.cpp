@@ -1,5 +1,7 @@
 #include "voicecore/playback/stream.hpp"
 
+#include <utility>
+
 namespace voicecore::playback {
 
 Stream::Stream(std::uint64_t id, std::size_t ring_capacity, audio::PacketSink& sink,
@@ -164,7 +166,7 @@ void Stream::send_media(const QueuedPacket& queued, const Tick& tick) noexcept {
         emit(EventKind::track_started, packet.track);
     }
     if (break_ == Break::pause) emit(EventKind::resumed);
-    if (break_ == Break::underrun) emit(EventKind::recovered);
+    if (std::exchange(starved_, false)) emit(EventKind::recovered);
     break_ = Break::none;
 }
 
@@ -201,6 +203,7 @@ void Stream::begin_break(Break cause, const Tick& tick) noexcept {
         const UnderrunCause why = underrun_cause(tick);
         StreamCounters::add(counters_.underruns[static_cast<std::size_t>(why)]);
         emit(EventKind::underrun, static_cast<std::int64_t>(why));
+        starved_ = true;
     }
     break_ = cause;
 }

@@ -186,6 +186,7 @@ class Stream {
     // Clock thread only.
     Break break_ = Break::none;
     int silence_left_ = 0;
+    bool starved_ = false;    // an underrun was told and its end was not: a pause may lie between
     bool sink_gone_ = false;  // the sink cannot go on: no more silence either
     std::uint32_t floor_seen_ = 0;
     std::uint32_t ticks_since_packet_ = 0;
