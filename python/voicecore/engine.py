@@ -226,7 +226,8 @@ class Engine:
             source: a path, an http(s) URL, the bytes of a file, or an object with `read(n)`.
             start: seconds into the media at which playing begins.
             headers: sent with every HTTP request.
-            timeout: seconds without a byte, while connecting or reading, until it fails.
+            timeout: seconds without a byte, while connecting or reading, until it fails. An HTTP
+                transfer that had begun is connected anew first, with the same patience each time.
             reconnects: attempts in a row, without progress, to pick up a broken HTTP transfer.
             playlists: whether an HLS playlist may be followed.
             private_addresses: False refuses loopback, private and link-local peers, checked at the

@@ -138,7 +138,8 @@ def input_options(function: F) -> F:
             type=Number(0.001, 3600, "seconds", name="seconds"),
             default=10.0,
             show_default=True,
-            help="Give a network source up after this long without a byte.",
+            help="Give a network source up after this long without a byte; one that had begun is "
+            "connected anew first, five times at most.",
         ),
         click.option(
             "--playlists",
