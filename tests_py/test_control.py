@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import secrets
@@ -292,5 +293,31 @@ def test_running_out_of_descriptors_is_an_error_not_a_crash(run: Runner, music: 
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for source in held:
                 await source.aclose()
+
+    run(main())
+
+
+@pytest.mark.parametrize("reason", ["ended", "stopped", "sink_failed"])
+def test_an_end_whose_event_was_lost_is_told_with_its_reason(run: Runner, reason: str) -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            tone = ToneSource(440, 0.1 if reason == "ended" else 60.0)
+            sink = OggSink("/dev/full" if reason == "sink_failed" else "/dev/null")
+            player = engine.play(tone, sink)
+            events = player.events()
+            first = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0)
+            if reason == "stopped":
+                player.stop()
+            while not player.finished:
+                time.sleep(0.01)  # the loop hears nothing
+            bridge = player._bridge
+            assert bridge._channel is not None
+            lost, _ = bridge._channel.drain()
+            assert lost
+            player._sweep()
+            assert (await first).detail == reason
+            with contextlib.suppress(voicecore.SinkError):
+                await player.wait_finished()
 
     run(main())

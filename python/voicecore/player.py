@@ -300,10 +300,11 @@ class Player:
 
     def _sweep(self) -> None:
         """Events were lost: look at the state instead."""
-        if self._reason is None and self.finished:
+        reason = self._handle.finish_reason
+        if self._reason is None and reason is not None:
             for listener in self._listeners:
-                listener.push(Event("finished", _FINISH_REASONS[0]))
-            self._finish(_FINISH_REASONS[0])
+                listener.push(Event("finished", _FINISH_REASONS[reason]))
+            self._finish(_FINISH_REASONS[reason])
 
     def _loop_ended(self) -> None:
         for waiter in self._waiters:

@@ -286,14 +286,18 @@ void Player::on_sink_finished(std::optional<Error> error) noexcept {
 }
 
 void Player::finish(FinishReason reason) noexcept {
-    if (finished_.exchange(true, std::memory_order_acq_rel)) return;
+    int before = kNotOver;
+    if (!finish_reason_.compare_exchange_strong(before, static_cast<int>(reason),
+                                                std::memory_order_acq_rel)) {
+        return;
+    }
     events_.emit(Event{
         .subject = id(), .value = static_cast<std::int64_t>(reason), .kind = EventKind::finished});
     feeders_.forget(*this);
 }
 
 PlayerState Player::state() const noexcept {
-    if (finished_.load(std::memory_order_acquire)) return PlayerState::finished;
+    if (finish_reason()) return PlayerState::finished;
     if (stream_.wanted() == Stream::Intent::pause) return PlayerState::paused;
     return stream_.started() ? PlayerState::playing : PlayerState::priming;
 }

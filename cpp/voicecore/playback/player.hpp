@@ -68,6 +68,12 @@ class Player final : public audio::SinkListener {
 
     // The tracks that failed since the last call; `track_failed` announced each.
     [[nodiscard]] std::vector<audio::TrackError> take_track_errors();
+    // Empty until the player is over: for whoever may have lost the event.
+    [[nodiscard]] std::optional<FinishReason> finish_reason() const noexcept {
+        const int reason = finish_reason_.load(std::memory_order_acquire);
+        if (reason == kNotOver) return std::nullopt;
+        return static_cast<FinishReason>(reason);
+    }
 
     void on_sink_finished(std::optional<Error> error) noexcept override;
 
@@ -150,7 +156,8 @@ class Player final : public audio::SinkListener {
     std::atomic<bool> caller_paced_{false};
     std::atomic<bool> source_failed_{false};
     std::atomic<bool> sink_failed_{false};
-    std::atomic<bool> finished_{false};
+    static constexpr int kNotOver = -1;
+    std::atomic<int> finish_reason_{kNotOver};
     std::atomic<std::uint64_t> decode_errors_{0};
     std::atomic<std::int64_t> decode_ns_{0};
     std::atomic<std::int64_t> encode_ns_{0};
