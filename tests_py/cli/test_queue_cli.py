@@ -97,6 +97,32 @@ def test_add_again_with_the_same_dedup_key_gives_the_same_id(here: Here, db: Pat
     assert ids == [1, 1]
 
 
+def test_add_says_whether_an_existing_command_answers_for_it(here: Here, db: Path) -> None:
+    arguments = ["queue", "add", "x", "--dedup", "d", "--db", db]
+    assert here(*arguments, "--json").json["existing"] is False
+    assert here(*arguments, "--json").json["existing"] is True
+    assert here(*arguments, "--wait", "10ms", "--json").json["existing"] is True
+    assert "Command 1 has this dedup key and answers" in here(*arguments).out
+    assert "Command 1 has this dedup key and answers" in here(*arguments, "--wait", "10ms").out
+    assert here("queue", "add", "x", "--dedup", "e", "--db", db).out.endswith("is in the queue.\n")
+    assert here("queue", "add", "x", "--db", db, "--json").json["existing"] is False
+
+
+def test_a_command_that_another_sender_was_faster_with_is_an_existing_one(
+    here: Here, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enqueue = SyncCommandQueue.enqueue
+
+    def beaten(queue: SyncCommandQueue, *args: Any, **fields: Any) -> int:
+        with SyncCommandQueue(db) as other:
+            enqueue(other, "y", dedup_key="d")
+        return enqueue(queue, *args, **fields)
+
+    monkeypatch.setattr(SyncCommandQueue, "enqueue", beaten)
+    ended = here("queue", "add", "x", "--dedup", "d", "--db", db, "--json")
+    assert (ended.json["id"], ended.json["existing"]) == (1, True)
+
+
 def test_a_command_that_never_expires_says_so(here: Here, db: Path) -> None:
     here("queue", "add", "play", "--expires-after", "never", "--db", db)
     assert here("queue", "show", 1, "--db", db, "--json").json["item"]["expires_at"] == "never"
