@@ -578,6 +578,22 @@ def test_a_play_that_never_began_leaves_older_statistics_alone(here: Here, tmp_p
     assert not new.exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "arguments"),
+    [
+        ("--stats", ["play", MUSIC, "--to", "null:"]),
+        ("--log", ["receive", "rtp://127.0.0.1:0?mode=none"]),
+    ],
+)
+def test_results_without_a_place_have_the_exit_code_that_the_help_names(
+    here: Here, option: str, arguments: list[str]
+) -> None:
+    done = here(*arguments, option, "/no/such/folder/x")
+    assert done.one_line().startswith(f"{option}: /no/such/folder/x: No such file")
+    text = " ".join(here(arguments[0], "--help").out.split())
+    assert f" {done.code} usage or a {option} that cannot be created" in text
+
+
 def test_a_full_disk_for_the_statistics_is_named(here: Here, tone: Path) -> None:
     done = here("play", tone, "--to", "null:", "--virtual", "-q", "--stats", "/dev/full")
     assert done.code == 4

@@ -27,10 +27,10 @@ Keys on a terminal: space pauses, left/right seek 5 s, down/up 30 s,
 +/- change the volume by a tenth, n plays the next file, q quits.
 
 \b
-Exit codes: 0 done, 1 internal error, 2 usage, 3 a file cannot be opened or
-decoded, 4 the sink failed, 130 and 143 ended by SIGINT and SIGTERM. However it
-ends, the peer gets five silence frames, the Ogg file is finished and the
-statistics are written.
+Exit codes: 0 done, 1 internal error, 2 usage or a --stats that cannot be
+created, 3 a file cannot be opened or decoded, 4 the sink failed, 130 and 143
+ended by SIGINT and SIGTERM. However it ends, the peer gets five silence frames,
+the Ogg file is finished and the statistics are written.
 """,
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)

@@ -48,9 +48,9 @@ Examples:
   voicecore receive 'rtp://[::]:5004?mode=none' --json --idle 2
 
 \b
-Exit codes: 0 ended by --idle or --duration, 2 usage, 4 the port is in use or
-the file cannot be written, 130 and 143 ended by SIGINT and SIGTERM with the
-file finished and the result printed.
+Exit codes: 0 ended by --idle or --duration, 2 usage or a --log that cannot be
+created, 4 the port is in use or a file cannot be written, 130 and 143 ended by
+SIGINT and SIGTERM with the file finished and the result printed.
 """,
 )
 @click.argument("source", metavar="rtp://HOST:PORT?...", type=opt.SinkType(listening=True))
