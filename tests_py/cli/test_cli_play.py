@@ -135,6 +135,25 @@ def test_start_skips_into_the_first_file_only(here: Here, tmp_path: Path) -> Non
     assert record["duration_s"] == pytest.approx(2.5, abs=0.05)
 
 
+def test_a_start_past_the_end_is_said_in_one_line(here: Here, tone: Path) -> None:
+    arguments = ["play", tone, "--to", "null:", "--virtual", "--start", 100]
+    done = here(*arguments, "--no-summary")
+    assert (done.code, done.one_line()) == (0, "--start 100: tone.wav is only 1.00 s long")
+    assert here(*arguments).err.splitlines()[1] == "Nothing was sent to null:."
+    assert here(*arguments, "--quiet").err == ""
+    assert here(*arguments[:-1], 0.9, "--no-summary").err == ""
+
+
+def test_a_start_past_the_end_of_a_pipe_is_said_afterwards(tone: Path) -> None:
+    arguments = ["--to", "null:", "--virtual", "--no-summary", "--start", 100]
+    with tone.open("rb") as file:
+        cat = subprocess.Popen(["cat"], stdin=file, stdout=subprocess.PIPE)
+        done = finish(start("play", "-", *arguments, stdin=cat.stdout))
+        cat.communicate()
+    assert (done.code, len(done.err.splitlines())) == (0, 1)
+    assert "--start 100: " in done.one_line()
+
+
 def test_loop_counts_all_plays(here: Here, tone: Path) -> None:
     record = virtual(here, tone, "--to", "null:", "--loop", "3", "--start", "0.5")
     assert record["duration_s"] == pytest.approx(2.5, abs=0.05)

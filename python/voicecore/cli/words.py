@@ -43,9 +43,9 @@ def count(number: int, one: str, many: str | None = None) -> str:
 def play_summary(record: Mapping[str, Any]) -> list[str]:
     """What `play` did, from its statistics record."""
     frames = record["frames_sent"]
-    lines = [_sent(record, frames)]
     if frames == 0:
-        return lines
+        return [f"Nothing was sent to {record['sink']}."]
+    lines = [_sent(record, frames)]
     if not record.get("virtual"):
         lines.append(_timing(record))
     underruns = {cause: n for cause, n in record["underruns"].items() if n}
@@ -71,7 +71,7 @@ def play_summary(record: Mapping[str, Any]) -> list[str]:
 def _sent(record: Mapping[str, Any], frames: int) -> str:
     text = f"Sent {record['duration_s']:.2f} s in {count(frames, 'frame')} to {record['sink']}"
     copied = record["passthrough"]
-    if frames and copied == frames:
+    if copied == frames:
         text += ", every packet copied bit for bit"
     elif copied:
         text += f", {copied:,} of them copied bit for bit"
