@@ -373,6 +373,21 @@ def test_what_is_neither_source_nor_sink_is_refused_by_name(
     run(main())
 
 
+@pytest.mark.parametrize("duration", [0, 0.0009, -1.0, math.nan, True])
+def test_a_duration_of_nothing_is_refused(run: Runner, duration: float) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            sink, source = MemorySink(), ToneSource(440, 1.0)
+            with pytest.raises(voicecore.InvalidArgument, match="duration: got"):
+                engine.play(source, sink, duration=duration)
+            player = engine.play(source, sink, duration=0.001)
+            await clock.advance(1.0)
+            await player.wait_finished()
+            assert sum(not packet.silence for packet in sink.take()) == 1
+
+    run(main())
+
+
 @pytest.mark.slow
 def test_in_real_time_playing_takes_as_long_as_the_media(run: Runner) -> None:
     async def main() -> None:

@@ -318,7 +318,8 @@ class Engine:
             volume: linear gain, 0 to 4.
             gap: seconds of silence between tracks; 0 joins them without a gap.
             loop: how often the whole is played; 0 means without end.
-            duration: seconds after which playing ends, whatever is left; None for no limit.
+            duration: seconds after which playing ends, whatever is left, at least 0.001; counted in
+                whole frames, one at the least. None for no limit.
             encoder: Opus settings for what cannot be passed through.
             passthrough: copy Opus packets that are already right instead of encoding them again.
             paused: begin paused.
@@ -337,7 +338,8 @@ class Engine:
         limit = 0
         if duration is not None:
             # In whole frames, the last one included; 0 would mean no limit.
-            limit = max(1, round(_validate.seconds("duration", duration) * 50))
+            _validate.number("duration", duration, 0.001, _validate.MAX_SECONDS, "seconds")
+            limit = max(1, round(duration * 50))
         wanted = "a Source, or several"
         if isinstance(source, Source):
             source = [source]
