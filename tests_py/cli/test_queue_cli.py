@@ -321,6 +321,29 @@ def test_a_row_typed_by_hand_is_shown_whatever_it_holds(here: Here, db: Path) ->
     assert "\x1b[31m" not in out
 
 
+@pytest.mark.parametrize("depth", [90, 300, 900, 100_000])
+def test_args_that_are_nested_deeply_are_shown(here: Here, db: Path, depth: int) -> None:
+    args = '{"a":' * depth + "1" + "}" * depth
+    with SyncCommandQueue(db) as queue:
+        queue.execute("INSERT INTO bot_commands(command, args) VALUES ('x', ?)", (args,))
+        for listing in (["list"], ["show", 1]):
+            ended = here("queue", *listing, "--db", db, "--json")
+            assert (ended.code, ended.err) == (0, "")
+            record = ended.json
+            shown = record["item"] if "item" in record else record["commands"][0]
+            assert shown["args"] == (json.loads(args) if depth < 100 else args)
+            assert here("queue", *listing, "--db", db).code == 0
+        queue.cancel(1)
+    assert here("queue", "list", "--history", "--db", db, "--json").code == 0
+
+
+def test_args_that_are_nested_too_deeply_are_not_sent(here: Here, db: Path) -> None:
+    args = '{"a":' * 20_000 + "1" + "}" * 20_000
+    ended = here("queue", "add", "x", "--args", args, "--db", db)
+    assert ended.code == 2
+    assert "--args: " in ended.one_line()
+
+
 def test_show_finds_a_finished_command(here: Here, busy: Path) -> None:
     out = here("queue", "show", 2, "--db", busy).out
     assert "failed" in out

@@ -135,7 +135,7 @@ def args_text(args: Mapping[str, Any]) -> str:
         args = dict(args)
     try:
         text = _ENCODER.encode(args)
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, RecursionError) as problem:
         raise InvalidArgument(f"args: {problem}; expected what JSON can hold") from None
     if not text.isascii():
         text_or_none("args", text)
