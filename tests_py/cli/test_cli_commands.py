@@ -292,6 +292,18 @@ def test_transcode_never_overwrites_its_input(here: Here, tone: Path) -> None:
     assert "is the input" in done.one_line()
 
 
+def test_transcode_takes_a_dash_for_no_file(
+    here: Here, tone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = here("transcode", tone, "-")
+    assert done.code == 2
+    assert "stdout is not supported" in done.one_line()
+    assert not Path("-").exists()
+    assert here("transcode", tone, "./-", "-q").code == 0
+    assert read_ogg(Path("-")).complete
+
+
 def test_a_signal_leaves_a_valid_file(tmp_path: Path) -> None:
     tone = write_tone(tmp_path / "t.wav", 30)
     out = tmp_path / "out.ogg"

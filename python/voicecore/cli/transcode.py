@@ -69,6 +69,10 @@ def transcode(
     The length is exactly that of the input. Opus that is already right is copied bit for bit. An
     existing OUT.ogg is replaced.
     """
+    if output == "-":
+        raise click.UsageError(
+            "OUT.ogg: got -, expected a file (./- for that name); stdout is not supported"
+        )
     refuse_same_file(inputs, output)
     encoder = EncoderSettings(
         bitrate_kbps=bitrate, complexity=complexity, fec=fec, expected_loss=expected_loss
