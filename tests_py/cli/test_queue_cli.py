@@ -290,6 +290,14 @@ def test_a_table_is_for_people(here: Here, busy: Path) -> None:
     assert "attempt 1" in out
 
 
+def test_a_single_try_is_one_time(here: Here, db: Path) -> None:
+    with SyncCommandQueue(db) as queue:
+        queue.enqueue("x", max_attempts=3)
+        for tries in ("tried 1 time: ", "tried 2 times: "):
+            queue.nack(queue.claim()[0], "broke", retry_in=0)
+            assert tries in here("queue", "list", "--db", db).out
+
+
 def test_json_times_are_iso_and_the_table_has_local_time(
     here: Here, busy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from voicecore.cli.tables import iso, local, span
+from voicecore.cli.words import count
 from voicecore.errors import InvalidArgument
 from voicecore.queue import Command, Outcome, QueueStatistics, WorkerInfo
 
@@ -145,7 +146,9 @@ def _remark(one: Command, now: float) -> str:
         return f"{lease}, attempt {one.attempt}"
     if one.not_before is not None and one.not_before > now:
         return f"due {local(one.not_before)}"
-    return f"tried {one.attempt} times: {one.error or 'its holder was lost'}" if one.attempt else ""
+    if not one.attempt:
+        return ""
+    return f"tried {count(one.attempt, 'time')}: {one.error or 'its holder was lost'}"
 
 
 def command_pairs(one: Command, now: float) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from voicecore.cli.sink_url import (
     join_address,
     refuse_sink,
 )
-from voicecore.cli.words import clock_time, milliseconds, receive_summary
+from voicecore.cli.words import clock_time, count, milliseconds, receive_summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ async def _paint(line: StatusLine, receiver: Receiver) -> None:
         if now.packets:
             text = Text(no_wrap=True, overflow="ellipsis")
             text.append("● ", style="red")
-            text.append(f"{clock_time(now.duration_s)}  {now.packets:,} packets")
+            text.append(f"{clock_time(now.duration_s)}  {count(now.packets, 'packet')}")
             text.append(f"  {now.lost:,} lost  gap p99 {milliseconds(now.gap_ms.p99)}", style="dim")
             line.show(text)
         await asyncio.sleep(INTERVAL)

@@ -17,7 +17,7 @@ from voicecore.cli.exits import Exit, Failure, exit_code
 from voicecore.cli.output import print_json, refuse_same_file, stderr_is_terminal
 from voicecore.cli.progress import StatusLine, bar, short_name
 from voicecore.cli.signals import StopSignals
-from voicecore.cli.words import clock_time
+from voicecore.cli.words import clock_time, count
 from voicecore.errors import VoicecoreError
 
 
@@ -104,9 +104,10 @@ def _summary(output: str, result: TranscodeResult, ratio: float) -> str:
     text = f"Wrote {result.duration_s:.2f} s to {output} in {result.elapsed_s:.2f} s"
     text += f", {ratio:,.0f} times faster than real time"
     if result.passthrough:
-        text += f"; {result.passthrough:,} of {result.frames:,} packets copied bit for bit"
+        frames = count(result.frames, "packet")
+        text += f"; {result.passthrough:,} of {frames} copied bit for bit"
     if result.decode_errors:
-        text += f"; {result.decode_errors:,} damaged packets skipped or concealed"
+        text += f"; {count(result.decode_errors, 'damaged packet')} skipped or concealed"
     return text + "."
 
 
