@@ -7,6 +7,7 @@ import csv
 import functools
 import http.server
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -155,6 +156,13 @@ def test_receive_refuses_a_wrong_command_line(here: Here, arguments: list[str], 
     done = here("receive", *arguments)
     assert done.code == 2
     assert says in done.one_line()
+
+
+@pytest.mark.parametrize("wrong", ["foo", "http://h:1"])
+def test_receive_suggests_only_what_it_takes(here: Here, wrong: str) -> None:
+    assert re.search(r"expected rtp://\S+ \(see", here("receive", wrong).one_line())
+    done = here("receive", "rtp://h:1?mode=none", "--to", wrong)
+    assert "expected ogg:PATH or null: (see" in done.one_line()
 
 
 def test_receive_cannot_write_there_is_code_4(here: Here) -> None:

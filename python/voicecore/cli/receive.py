@@ -18,6 +18,8 @@ from voicecore.cli.output import ResultFile, print_json, stderr_is_terminal
 from voicecore.cli.progress import INTERVAL, StatusLine
 from voicecore.cli.signals import StopSignals
 from voicecore.cli.sink_url import (
+    RECORDING,
+    RTP,
     NullTarget,
     OggTarget,
     RtpTarget,
@@ -53,11 +55,13 @@ created, 4 the port is in use or a file cannot be written, 130 and 143 ended by
 SIGINT and SIGTERM with the file finished and the result printed.
 """,
 )
-@click.argument("source", metavar="rtp://HOST:PORT?...", type=opt.SinkType(listening=True))
+@click.argument(
+    "source", metavar="rtp://HOST:PORT?...", type=opt.SinkType(listening=True, grammar=RTP)
+)
 @click.option(
     "--to",
     "sink",
-    type=opt.SinkType(),
+    type=opt.SinkType(grammar=RECORDING),
     metavar="ogg:PATH",
     help="Record what arrives; an existing file is replaced. Or null:, the default.",
 )

@@ -14,7 +14,9 @@ from urllib.parse import unquote_to_bytes
 from voicecore.errors import InvalidArgument
 from voicecore.sinks import MODES, Mode, NullSink, OggSink, Sink, UdpSink
 
-GRAMMAR = "ogg:PATH, null: or rtp://HOST:PORT?ssrc=N&mode=MODE&key-file=PATH"
+RTP = "rtp://HOST:PORT?ssrc=N&mode=MODE&key-file=PATH"
+RECORDING = "ogg:PATH or null:"
+GRAMMAR = f"ogg:PATH, null: or {RTP}"
 KEY_BYTES = 32
 
 _PARAMETERS = ("ssrc", "mode", "key-file", "key")
@@ -106,6 +108,7 @@ def parse_sink(
     text: str,
     *,
     listening: bool = False,
+    grammar: str = GRAMMAR,
     warn: Callable[[str], object] | None = None,
 ) -> Target:
     """Understand a SINK.
@@ -113,6 +116,7 @@ def parse_sink(
     Args:
         text: as typed.
         listening: for the receiving end, where port 0 lets the system choose.
+        grammar: what the message names when it is of no kind that is known.
         warn: told about a key file that others can read.
 
     Raises:
@@ -120,7 +124,7 @@ def parse_sink(
     """
     scheme, colon, rest = text.partition(":")
     if not colon:
-        raise InvalidArgument(f"got {text!r}, expected {GRAMMAR}")
+        raise InvalidArgument(f"got {text!r}, expected {grammar}")
     match scheme.lower():
         case "ogg":
             if not rest or "\0" in rest:
@@ -135,7 +139,7 @@ def parse_sink(
                 raise InvalidArgument(f"got {_hidden(text)!r}, expected rtp://HOST:PORT?…")
             return _parse_rtp(rest[2:], listening, warn)
         case _:
-            raise InvalidArgument(f"unknown kind {scheme!r}, expected {GRAMMAR}")
+            raise InvalidArgument(f"unknown kind {scheme!r}, expected {grammar}")
 
 
 def _hidden(text: str) -> str:
