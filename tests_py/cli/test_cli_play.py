@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -345,6 +346,22 @@ def test_an_unknown_host_is_code_4(here: Here, tone: Path) -> None:
     done = here("play", tone, "--to", "rtp://no-such-host.invalid:5004?mode=none")
     assert done.code == 4
     assert "no-such-host.invalid" in done.one_line()
+
+
+def test_an_address_with_a_zone_is_found(here: Here) -> None:
+    # Loopback has no link-local address; with another one the system takes the zone's number only.
+    zone = "".join(f"%{ord(digit):x}" for digit in str(socket.if_nametoindex("lo")))
+    host = f"[::1%25{zone}]"
+    with receiving(f"rtp://{host}:0?mode=none", "--idle", "0.3", "--json") as (receiver, port):
+        sink = f"rtp://{host}:{port}?mode=none"
+        assert here("play", MUSIC, "--to", sink, "--duration", "0.1", "-q").code == 0
+        assert finish(receiver).json["packets"] > 0
+
+
+def test_an_unknown_zone_is_code_4(here: Here, tone: Path) -> None:
+    done = here("play", tone, "--to", "rtp://[fe80::1%25nope]:1?mode=none")
+    assert done.code == 4
+    assert "fe80::1%nope" in done.one_line()
 
 
 def test_the_input_is_never_overwritten(here: Here, tone: Path) -> None:

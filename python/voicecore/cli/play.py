@@ -123,7 +123,8 @@ def play(
                                    aead_aes256_gcm_rtpsize or none
                     key-file=PATH  32 bytes, or 64 hex digits
                     key=HEX        for tests only: command lines are visible
-                  IPv6 in brackets, as in rtp://[::1]:5004?mode=none
+                  IPv6 in brackets, as in rtp://[::1]:5004?mode=none; a zone after %25,
+                  as in rtp://[fe80::1%25eth0]:5004?mode=none
     """
     chosen = PlayOptions(
         files=tuple("/dev/stdin" if name == "-" else name for name in files),

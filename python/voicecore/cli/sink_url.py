@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from voicecore.errors import InvalidArgument
 from voicecore.sinks import MODES, Mode, NullSink, OggSink, Sink, UdpSink
@@ -90,8 +90,11 @@ def refuse_sink(sink: Target | None, path: str, option: str) -> None:
 
 
 def join_address(host: str, port: int) -> str:
-    """HOST:PORT, with IPv6 in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    """HOST:PORT, with IPv6 in brackets, and its zone as RFC 6874 writes it."""
+    if ":" not in host:
+        return f"{host}:{port}"
+    address, percent, zone = host.partition("%")
+    return f"[{address}%25{quote(zone, safe='')}]:{port}" if percent else f"[{address}]:{port}"
 
 
 def fresh_nonce(now: float) -> int:
@@ -164,6 +167,7 @@ def _parse_address(authority: str, listening: bool) -> tuple[str, int]:
         host, bracket, rest = authority[1:].partition("]")
         if not bracket or ":" not in host:
             raise InvalidArgument(f"got {authority!r}, expected [IPv6 address]:PORT")
+        host = _with_zone(host)
         _, colon, port = rest.partition(":") if rest.startswith(":") else ("", "", "")
         if rest and not colon:
             raise InvalidArgument(f"got {authority!r}, expected [IPv6 address]:PORT")
@@ -184,6 +188,20 @@ def _parse_address(authority: str, listening: bool) -> tuple[str, int]:
     if number is None or not low <= number <= 65_535:
         raise InvalidArgument(f"port: got {port!r}, expected {low} to 65535")
     return host, number
+
+
+def _with_zone(host: str) -> str:
+    """The address as the system takes it: a zone follows "%25" (RFC 6874), or a bare "%"."""
+    address, percent, zone = host.partition("%")
+    if not percent:
+        return host
+    try:
+        zone = unquote(zone[2:], errors="strict") if zone.startswith("25") else zone
+    except UnicodeDecodeError:
+        zone = ""
+    if not zone or "\0" in zone:
+        raise InvalidArgument(f"got [{host}], expected a zone as in [fe80::1%25eth0]")
+    return f"{address}%{zone}"
 
 
 def _decimal(text: str) -> int | None:
