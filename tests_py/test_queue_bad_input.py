@@ -40,6 +40,8 @@ BAD: list[tuple[str, Callable[[SyncCommandQueue], Any]]] = [
     ("dedup_key", lambda q: q.enqueue("x", dedup_key=5)),  # type: ignore[arg-type]
     ("key", lambda q: q.enqueue("x", key="\ud800")),
     ("entry_id", lambda q: q.enqueue("x", 2**70)),
+    ("priority", lambda q: q.enqueue("x", priority=2**31)),
+    ("priority", lambda q: q.enqueue("x", priority=-(2**31) - 1)),
     ("delay", lambda q: q.enqueue("x", delay=float("nan"))),
     ("args", lambda q: q.enqueue("x", args=nested(50_000))),
     ("id", lambda q: q.get(2**70)),

@@ -143,6 +143,7 @@ def test_add_makes_the_file_and_mentions_it(here: Here, tmp_path: Path) -> None:
         (["add", "play", "--delay", "3 weeks"], "s, m, h or d behind it"),
         (["add", "play", "--delay", "never"], "got 'never'"),
         (["add", "play", "--expires-after", "400d"], "366 days"),
+        (["add", "play", "--priority", str(2**31)], "an integer -2147483648 to 2147483647 (see"),
         (["add", "play", "--max-attempts", "0"], "expected an integer 1 to"),
         (["add", "play", "--key", ""], "key: got an empty text"),
         (["add", ""], "expected a word"),

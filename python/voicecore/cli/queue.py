@@ -68,7 +68,10 @@ Examples:
     help="Do not start it later than this (play: 10 minutes).",
 )
 @click.option(
-    "--priority", type=opt.Whole(-(2**31), 2**31), default=0, help="Larger first, across keys."
+    "--priority",
+    type=opt.Whole(-(2**31), 2**31 - 1),
+    default=0,
+    help="Larger first, across keys; a signed number of 32 bits.",
 )
 @click.option(
     "--max-attempts", type=opt.Whole(1, 1_000_000), default=1, help="Tries when it fails."

@@ -116,7 +116,7 @@ class CommandQueue(QueueBase):
             dedup_key: while a command with the same one waits or runs, its id comes back instead.
             delay: seconds before it is due.
             expires_after: seconds after which it is not started any more; None: never.
-            priority: larger first, among commands of different keys.
+            priority: larger first, among commands of different keys; -2**31 to 2**31 - 1.
             max_attempts: how often it is tried when its handler fails (lesson R52: once).
             overtakes: a `stop` that does not wait for the command of its key that is under way.
 

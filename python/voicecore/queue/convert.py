@@ -184,7 +184,7 @@ def row_of(
     else:
         expires = millis(now + _validate.seconds("expires_after", expires_after))
     if priority.__class__ is not int or priority != 0:
-        _validate.whole("priority", priority, -(2**31), 2**31)
+        _validate.whole("priority", priority, -(2**31), 2**31 - 1)
     if max_attempts.__class__ is not int or max_attempts != 1:
         _validate.whole("max_attempts", max_attempts, 1, 1_000_000)
     return (
