@@ -16,7 +16,7 @@ from voicecore.queue.convert import (
     id_of,
     key_text,
     millis,
-    new_command,
+    new_commands,
     outcome_of,
     result_text,
     row_of,
@@ -145,9 +145,7 @@ class CommandQueue(QueueBase):
         self, commands: Iterable[NewCommand | Mapping[str, Any] | Sequence[Any]]
     ) -> list[int]:
         """Send many in one transaction: all or none. Returns their ids in the same order."""
-        return cast(
-            list[int], await self._do(self._enqueue([new_command(one) for one in commands]))
-        )
+        return cast(list[int], await self._do(self._enqueue(new_commands(commands))))
 
     async def ring(self) -> None:
         """Wake the workers, after an insert that was not made by this object."""
