@@ -296,6 +296,52 @@ def test_a_playlist_can_grow_while_it_plays(run: Runner) -> None:
     run(main())
 
 
+def test_a_track_is_not_appended_that_reads_the_recording(
+    run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, link = tmp_path / "a.ogg", tmp_path / "link.ogg"
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> None:
+        await voicecore.transcode(ToneSource(440, 1.0), path)
+        before = path.read_bytes()
+        link.hardlink_to(path)
+        async with virtual() as (engine, clock):
+            player = engine.play([], voicecore.OggSink("a.ogg"), keep_open=True)
+            monkeypatch.chdir("/")
+            for name in (path, link):
+                source = await engine.open(name)
+                with pytest.raises(voicecore.InvalidArgument, match=r"(?s)a\.ogg.*same file"):
+                    player.append(source)
+                assert path.read_bytes() == before
+                engine.play(source, NullSink())  # it was left with the caller
+            with pytest.raises(voicecore.WrongType, match="source: got 'x', expected a Source"):
+                player.append("x")  # type: ignore[arg-type]
+            player.append(ToneSource(550, 0.5))
+            player.close_playlist()
+            await clock.advance(1.0)
+            await player.wait_finished()
+        assert path.read_bytes() != before
+
+    run(main())
+
+
+def test_a_start_from_elsewhere_compares_the_recording_too(
+    run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> None:
+        await voicecore.transcode(ToneSource(440, 1.0), "a.ogg")
+        async with virtual() as (engine, _clock):
+            source, sink = await engine.open("a.ogg"), voicecore.OggSink("a.ogg")
+            monkeypatch.chdir("/")
+            with pytest.raises(voicecore.InvalidArgument, match=r"same file"):
+                engine.play(source, sink)
+
+    run(main())
+
+
 def test_looping_plays_the_whole_so_many_times(run: Runner) -> None:
     async def main() -> None:
         async with virtual() as (engine, clock):

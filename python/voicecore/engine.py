@@ -363,7 +363,7 @@ class Engine:
         if not sources and not keep_open:
             raise InvalidArgument("no source to play; give at least one, or keep_open=True")
         if isinstance(sink, OggSink):
-            _refuse_own_input(sink.path, sources)
+            _refuse_own_input(sink._file, sources)
         native = self._start()
         assert self._bridge is not None
         handle = native.play(

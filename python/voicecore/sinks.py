@@ -103,6 +103,7 @@ class OggSink(Sink):
         comments = _validate.texts("tags", tags)
         self.path = os.fspath(path)
         self._handle = _core.ogg_sink(os.fsencode(path), comments, serial)
+        self._file = os.path.abspath(self.path)  # for a later chdir
 
 
 @dataclass(frozen=True, slots=True)
