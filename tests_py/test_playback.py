@@ -296,6 +296,52 @@ def test_a_playlist_can_grow_while_it_plays(run: Runner) -> None:
     run(main())
 
 
+def test_a_track_is_not_appended_that_reads_the_recording(
+    run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, link = tmp_path / "a.ogg", tmp_path / "link.ogg"
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> None:
+        await voicecore.transcode(ToneSource(440, 1.0), path)
+        before = path.read_bytes()
+        link.hardlink_to(path)
+        async with virtual() as (engine, clock):
+            player = engine.play([], voicecore.OggSink("a.ogg"), keep_open=True)
+            monkeypatch.chdir("/")
+            for name in (path, link):
+                source = await engine.open(name)
+                with pytest.raises(voicecore.InvalidArgument, match=r"(?s)a\.ogg.*same file"):
+                    player.append(source)
+                assert path.read_bytes() == before
+                engine.play(source, NullSink())  # it was left with the caller
+            with pytest.raises(voicecore.WrongType, match="source: got 'x', expected a Source"):
+                player.append("x")  # type: ignore[arg-type]
+            player.append(ToneSource(550, 0.5))
+            player.close_playlist()
+            await clock.advance(1.0)
+            await player.wait_finished()
+        assert path.read_bytes() != before
+
+    run(main())
+
+
+def test_a_start_from_elsewhere_compares_the_recording_too(
+    run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> None:
+        await voicecore.transcode(ToneSource(440, 1.0), "a.ogg")
+        async with virtual() as (engine, _clock):
+            source, sink = await engine.open("a.ogg"), voicecore.OggSink("a.ogg")
+            monkeypatch.chdir("/")
+            with pytest.raises(voicecore.InvalidArgument, match=r"same file"):
+                engine.play(source, sink)
+
+    run(main())
+
+
 def test_looping_plays_the_whole_so_many_times(run: Runner) -> None:
     async def main() -> None:
         async with virtual() as (engine, clock):
@@ -369,6 +415,21 @@ def test_what_is_neither_source_nor_sink_is_refused_by_name(
         async with Engine() as engine:
             with pytest.raises(voicecore.InvalidArgument, match=named):
                 engine.play(source, sink)  # type: ignore[arg-type]
+
+    run(main())
+
+
+@pytest.mark.parametrize("duration", [0, 0.0009, -1.0, math.nan, True])
+def test_a_duration_of_nothing_is_refused(run: Runner, duration: float) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            sink, source = MemorySink(), ToneSource(440, 1.0)
+            with pytest.raises(voicecore.InvalidArgument, match="duration: got"):
+                engine.play(source, sink, duration=duration)
+            player = engine.play(source, sink, duration=0.001)
+            await clock.advance(1.0)
+            await player.wait_finished()
+            assert sum(not packet.silence for packet in sink.take()) == 1
 
     run(main())
 

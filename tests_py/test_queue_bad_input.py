@@ -25,13 +25,25 @@ from voicecore import (
     VoicecoreError,
 )
 
+
+def nested(depth: int) -> dict[str, Any]:
+    """A dictionary in a dictionary, and so on."""
+    value: dict[str, Any] = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
 BAD: list[tuple[str, Callable[[SyncCommandQueue], Any]]] = [
     ("command", lambda q: q.enqueue("x\ud800")),
     ("requested_by", lambda q: q.enqueue("x", requested_by=5)),  # type: ignore[arg-type]
     ("dedup_key", lambda q: q.enqueue("x", dedup_key=5)),  # type: ignore[arg-type]
     ("key", lambda q: q.enqueue("x", key="\ud800")),
     ("entry_id", lambda q: q.enqueue("x", 2**70)),
+    ("priority", lambda q: q.enqueue("x", priority=2**31)),
+    ("priority", lambda q: q.enqueue("x", priority=-(2**31) - 1)),
     ("delay", lambda q: q.enqueue("x", delay=float("nan"))),
+    ("args", lambda q: q.enqueue("x", args=nested(50_000))),
     ("id", lambda q: q.get(2**70)),
     ("id", lambda q: q.cancel(2**70)),
     ("id", lambda q: q.history(before=2**70)),
@@ -181,3 +193,12 @@ def test_what_is_no_command_is_refused_among_many(tmp_path: Path, one: object) -
         with pytest.raises(InvalidArgument, match="a command"):
             queue.enqueue_many([("pause",), one])  # type: ignore[list-item]
         assert queue.peek() == []
+
+
+def test_args_that_are_nested_too_deeply_are_an_error_of_their_command(tmp_path: Path) -> None:
+    args = '{"a":' * 50_000 + "1" + "}" * 50_000
+    with SyncCommandQueue(tmp_path / "queue.db") as queue:
+        queue.execute("INSERT INTO bot_commands(command, args) VALUES ('x', ?)", (args,))
+        (one,) = queue.peek()
+        with pytest.raises(InvalidArgument, match=r"args of command 1: .*recursion"):
+            _ = one.args

@@ -41,6 +41,7 @@ from voicecore.errors import (
     Unavailable,
     UnsupportedMedia,
     VoicecoreError,
+    WrongType,
 )
 
 if TYPE_CHECKING:
@@ -212,6 +213,7 @@ __all__ = [
     "Underruns",
     "UnsupportedMedia",
     "VoicecoreError",
+    "WrongType",
     "__version__",
     "transcode",
 ]

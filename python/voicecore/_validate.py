@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable
-from typing import TypeVar
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from voicecore.errors import InvalidArgument
+from voicecore.errors import InvalidArgument, WrongType
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
 T = TypeVar("T")
 MAX_SECONDS = 366 * 24 * 3600.0
@@ -15,7 +20,7 @@ MAX_SECONDS = 366 * 24 * 3600.0
 def number(name: str, value: float, low: float, high: float, unit: str = "") -> float:
     """A finite number within [low, high], or `InvalidArgument` that says so."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidArgument(f"{name}: got {value!r}, expected a number")
+        raise WrongType(f"{name}: got {value!r}, expected a number")
     if not math.isfinite(value) or not low <= value <= high:
         suffix = f" {unit}" if unit else ""
         raise InvalidArgument(f"{name}: got {value!r}, expected {low:g} to {high:g}{suffix}")
@@ -24,9 +29,11 @@ def number(name: str, value: float, low: float, high: float, unit: str = "") -> 
 
 def whole(name: str, value: int, low: int, high: int, unit: str = "") -> int:
     """An integer within [low, high], or `InvalidArgument` that says so."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    right = isinstance(value, int) and not isinstance(value, bool)
+    if not right or not low <= value <= high:
         suffix = f" {unit}" if unit else ""
-        raise InvalidArgument(f"{name}: got {value!r}, expected an integer {low} to {high}{suffix}")
+        error = InvalidArgument if right else WrongType
+        raise error(f"{name}: got {value!r}, expected an integer {low} to {high}{suffix}")
     return value
 
 
@@ -41,14 +48,90 @@ def volume(value: float) -> float:
 
 
 def instance(name: str, value: object, kind: type, expected: str) -> None:
-    """An object of a class of ours, or `InvalidArgument` that says so."""
+    """An object of that class, or `WrongType` that says so."""
     if not isinstance(value, kind):
-        raise InvalidArgument(f"{name}: got {value!r}, expected {expected}")
+        raise WrongType(f"{name}: got {value!r}, expected {expected}")
 
 
 def items(name: str, value: Iterable[T], expected: str) -> list[T]:
-    """Everything that `value` gives, or `InvalidArgument` when it is not iterable."""
+    """Everything that `value` gives, or `WrongType` when it is not iterable."""
     try:
-        return list(value)
+        found = iter(value)
     except TypeError:
-        raise InvalidArgument(f"{name}: got {value!r}, expected {expected}") from None
+        raise WrongType(f"{name}: got {value!r}, expected {expected}") from None
+    return list(found)
+
+
+def path(name: str, value: str | bytes | os.PathLike[Any]) -> str | bytes:
+    """The name of a file, as it is given."""
+    try:
+        found: str | bytes = os.fspath(value)
+        usable = bool(found) and b"\0" not in os.fsencode(found)
+    except TypeError:
+        raise WrongType(f"{name}: got {value!r}, expected the name of a file") from None
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise InvalidArgument(f"{name}: got {value!r}, expected the name of a file")
+    return found
+
+
+def text(name: str, value: str, expected: str = "a text") -> str:
+    """A text that UTF-8 can hold."""
+    instance(name, value, str, expected)
+    try:
+        value.encode()
+    except UnicodeEncodeError as problem:
+        raise InvalidArgument(f"{name}: {problem}; expected text that UTF-8 can hold") from None
+    return value
+
+
+def word(name: str, value: str, expected: str) -> str:
+    """A text that C functions take: without a zero, where it would end for them."""
+    if "\0" in text(name, value, expected):
+        raise InvalidArgument(f"{name}: got {value!r}, expected {expected}")
+    return value
+
+
+def texts(name: str, value: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    """The pairs of a mapping of texts; none for None."""
+    if value is None:
+        return []
+    instance(name, value, Mapping, "a mapping of texts")
+    return [(text(name, one), text(name, other)) for one, other in value.items()]
+
+
+def octets(name: str, value: Buffer) -> memoryview:
+    """Bytes in any container. Messages do not show them: they can be many."""
+    try:
+        view = memoryview(value)
+    except TypeError:
+        given = type(value).__name__
+        raise WrongType(f"{name}: got {given}, expected bytes or another buffer") from None
+    if not view.nbytes:
+        return memoryview(b"")  # what has a length of zero cannot be cast
+    try:
+        return view.cast("B")
+    except (TypeError, ValueError) as problem:
+        raise InvalidArgument(f"{name}: {problem}; expected contiguous bytes") from None
+
+
+def key(value: bytes | Iterable[int]) -> bytes:
+    """A key, also as the list of integers that Discord sends. Messages do not show it."""
+    if not isinstance(value, (int, str)):  # a number would give so many zeros
+        with contextlib.suppress(TypeError, ValueError):
+            return bytes(value)
+    raise WrongType(f"key: got {type(value).__name__}, expected bytes")
+
+
+def flag(name: str, value: bool) -> bool:
+    """True or False, or what converts to them by itself; a text never does."""
+    if value is not None and not hasattr(type(value), "__bool__"):
+        raise WrongType(f"{name}: got {value!r}, expected True or False")
+    return bool(value)
+
+
+def function(name: str, value: object) -> None:
+    """Something to call, or None."""
+    if value is not None and not callable(value):
+        raise WrongType(f"{name}: got {value!r}, expected a function")

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from voicecore import _bridge, _core, _validate
-from voicecore.errors import Closed, InvalidArgument
+from voicecore.errors import Closed, InvalidArgument, WrongType
 from voicecore.player import Player
 from voicecore.settings import EncoderSettings
 from voicecore.sinks import OggSink, Sink
@@ -127,6 +127,8 @@ class Engine:
         self, *, feeders: int = 0, realtime: bool = True, clock: ManualClock | None = None
     ) -> None:
         _validate.whole("feeders", feeders, 0, 64, "threads")
+        if clock is not None:
+            _validate.instance("clock", clock, ManualClock, "a ManualClock")
         self._options = (feeders, bool(realtime), clock is not None)
         self._clock = clock
         if clock is not None:
@@ -246,6 +248,8 @@ class Engine:
         _validate.seconds("start", start)
         _validate.number("timeout", timeout, 0.001, 3_600.0, "seconds")
         _validate.whole("reconnects", reconnects, 0, 1_000)
+        _validate.flag("playlists", playlists)
+        _validate.flag("private_addresses", private_addresses)
         pairs = _header_pairs(headers)
         certificates = _certificates(ca_file)
         self._start()
@@ -319,7 +323,8 @@ class Engine:
             volume: linear gain, 0 to 4.
             gap: seconds of silence between tracks; 0 joins them without a gap.
             loop: how often the whole is played; 0 means without end.
-            duration: seconds after which playing ends, whatever is left; None for no limit.
+            duration: seconds after which playing ends, whatever is left, at least 0.001; counted in
+                whole frames, one at the least. None for no limit.
             encoder: Opus settings for what cannot be passed through.
             passthrough: copy Opus packets that are already right instead of encoding them again.
             paused: begin paused.
@@ -338,7 +343,8 @@ class Engine:
         limit = 0
         if duration is not None:
             # In whole frames, the last one included; 0 would mean no limit.
-            limit = max(1, round(_validate.seconds("duration", duration) * 50))
+            _validate.number("duration", duration, 0.001, _validate.MAX_SECONDS, "seconds")
+            limit = max(1, round(duration * 50))
         wanted = "a Source, or several"
         if isinstance(source, Source):
             source = [source]
@@ -346,10 +352,19 @@ class Engine:
         for one in sources:
             _validate.instance("source", one, Source, wanted)
         _validate.instance("sink", sink, Sink, "a sink, such as OggSink(path)")
+        _validate.function("after", after)
+        if encoder is not None:
+            _validate.instance("encoder", encoder, EncoderSettings, "EncoderSettings")
+        for name, value in (
+            ("passthrough", passthrough),
+            ("paused", paused),
+            ("keep_open", keep_open),
+        ):
+            _validate.flag(name, value)
         if not sources and not keep_open:
             raise InvalidArgument("no source to play; give at least one, or keep_open=True")
         if isinstance(sink, OggSink):
-            _refuse_own_input(sink.path, sources)
+            _refuse_own_input(sink._file, sources)
         native = self._start()
         assert self._bridge is not None
         handle = native.play(
@@ -406,8 +421,11 @@ class Engine:
 
 
 def _header_pairs(headers: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    if headers is not None:
+        _validate.instance("headers", headers, Mapping, "a mapping of names to values")
     pairs = [(str(name), str(value)) for name, value in (headers or {}).items()]
     for name, value in pairs:
+        _validate.text("headers", name + value)
         if not name or any(c in name + value for c in "\r\n\0") or ":" in name:
             raise InvalidArgument(
                 f"header {name!r}: {value!r}: expected one line, without ':' in the name"
@@ -416,13 +434,7 @@ def _header_pairs(headers: Mapping[str, str] | None) -> list[tuple[str, str]]:
 
 
 def _certificates(ca_file: str | os.PathLike[str] | None) -> bytes:
-    try:
-        path = b"" if ca_file is None else os.fsencode(ca_file)
-    except TypeError:
-        path = b"\0"
-    if b"\0" in path:
-        raise InvalidArgument(f"ca_file: got {ca_file!r}, expected a path")
-    return path
+    return b"" if ca_file is None else os.fsencode(_validate.path("ca_file", ca_file))
 
 
 def _location_of(source: Any) -> tuple[str, _core.MemoryInput | _core.PumpedInput | None]:
@@ -437,7 +449,7 @@ def _location_of(source: Any) -> tuple[str, _core.MemoryInput | _core.PumpedInpu
         return location, None
     if callable(getattr(source, "read", None)):
         return str(getattr(source, "name", type(source).__name__)), _stream_input(source)
-    raise InvalidArgument(
+    raise WrongType(
         f"source: got {type(source).__name__}, "
         "expected a path, a URL, bytes or an object with read()"
     )

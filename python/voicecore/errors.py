@@ -19,6 +19,10 @@ class InvalidArgument(VoicecoreError, ValueError):
     """A value out of its range, or of the wrong shape."""
 
 
+class WrongType(InvalidArgument, TypeError):
+    """A value of another type than is expected."""
+
+
 class OpenError(VoicecoreError):
     """A source cannot be opened or decoded, or a queue file not be opened."""
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from voicecore import _bridge, _core, _validate
 from voicecore.errors import Closed, NotSeekable, VoicecoreError, from_native
-from voicecore.sources import SAMPLE_RATE, Source
+from voicecore.sinks import OggSink
+from voicecore.sources import SAMPLE_RATE, Source, _refuse_own_input
 
 if TYPE_CHECKING:
     from voicecore.engine import Engine
@@ -142,11 +143,15 @@ class Player:
         """Add a track after the last one.
 
         Raises:
+            InvalidArgument: no source, or one that reads the file which the sink writes.
             SourceInUse: the source belongs to a player already.
             Closed: the source is closed, or the player has finished.
         """
+        _validate.instance("source", source, Source, "a Source")
         if self.finished:
             raise Closed("the player has finished")
+        if isinstance(self._sink, OggSink):
+            _refuse_own_input(self._sink._file, [source])
         self._handle.append(source._handle)
         self._tracks.append(source.info)
 

@@ -135,6 +135,7 @@ class Receiver:
         idle: float | None = None,
         duration: float | None = None,
     ) -> None:
+        _validate.word("host", host, "an address or a name")
         _validate.whole("port", port, 0, 65_535)
         if mode not in MODES:
             raise InvalidArgument(f"mode: got {mode!r}, expected one of {', '.join(MODES)}")
@@ -144,11 +145,14 @@ class Receiver:
             _validate.number("idle", idle, 0.02, 86_400.0, "seconds")
         if duration is not None:
             _validate.seconds("duration", duration)
+        if ogg is not None:
+            _validate.path("ogg", ogg)
+        secret = _validate.key(key)
         self._native = _core.Receiver(
             host,
             port,
             mode,
-            bytes(key),
+            secret,
             ssrc,
             os.fsencode(ogg) if ogg is not None else "",
             1_000_000 if log else 0,

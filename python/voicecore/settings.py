@@ -46,6 +46,8 @@ class EncoderSettings:
         _validate.whole("bitrate_kbps", self.bitrate_kbps, 1, 510, "kbit/s")
         _validate.whole("complexity", self.complexity, 0, 10)
         _validate.number("expected_loss", self.expected_loss, 0.0, 1.0)
+        _validate.flag("fec", self.fec)
+        _validate.flag("dtx", self.dtx)
         for name, given, allowed in (
             ("application", self.application, ("audio", "voip", "lowdelay")),
             ("signal", self.signal, ("auto", "music", "voice")),

@@ -59,6 +59,7 @@ class UdpSink(Sink):
         keep_alive: float = 5.0,
         fd: int | None = None,
     ) -> None:
+        _validate.word("host", host, "an address or a name")
         _validate.whole("port", port, 1, 65_535)
         _validate.number("keep_alive", keep_alive, 0.0, 3_600.0, "seconds")
         _validate.whole("first_nonce", first_nonce, 0, 2**32 - 1)
@@ -67,8 +68,11 @@ class UdpSink(Sink):
         self.ssrc = secrets.randbits(32) if ssrc is None else ssrc
         _validate.whole("ssrc", self.ssrc, 0, 2**32 - 1)
         self.mode = mode
+        secret = _validate.key(key)
+        if fd is not None:
+            _validate.whole("fd", fd, 0, 2**31 - 1)
         self._handle = _core.udp_sink(
-            host, port, self.ssrc, mode, bytes(key), first_nonce, float(keep_alive), fd
+            host, port, self.ssrc, mode, secret, first_nonce, float(keep_alive), fd
         )
 
 
@@ -95,8 +99,11 @@ class OggSink(Sink):
         serial: int = 1,
     ) -> None:
         _validate.whole("serial", serial, 0, 2**32 - 1)
+        _validate.path("path", path)
+        comments = _validate.texts("tags", tags)
         self.path = os.fspath(path)
-        self._handle = _core.ogg_sink(os.fsencode(path), list((tags or {}).items()), serial)
+        self._handle = _core.ogg_sink(os.fsencode(path), comments, serial)
+        self._file = os.path.abspath(self.path)  # for a later chdir
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,7 @@ class PcmSource(_PushSource):
             InvalidArgument: not a whole number of samples.
             Closed: after `close`, or when the player has ended.
         """
-        view = memoryview(data).cast("B")
+        view = _validate.octets("data", data)
         if len(view) % self._frame_bytes:
             raise InvalidArgument(
                 f"got {len(view)} bytes, expected a multiple of {self._frame_bytes} "
@@ -204,7 +204,7 @@ class PcmSource(_PushSource):
             InvalidArgument: not a whole number of samples.
             Closed: after `close`, or when the player has ended.
         """
-        rest = memoryview(data).cast("B")
+        rest = _validate.octets("data", data)
         while True:
             rest = rest[self.write_nowait(rest) :]
             if not rest:
@@ -231,7 +231,7 @@ class OpusSource(_PushSource):
             InvalidArgument: not a valid Opus packet (RFC 6716 section 3.4).
             Closed: after `close`, or when the player has ended.
         """
-        return self._opus.write(memoryview(packet).cast("B"))
+        return self._opus.write(_validate.octets("packet", packet))
 
     async def write(self, packet: Buffer) -> None:
         """Write one packet, waiting for room. Cancelling writes nothing.

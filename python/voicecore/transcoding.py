@@ -69,7 +69,19 @@ async def transcode(
     """
     _validate.volume(volume)
     _validate.seconds("gap", gap)
-    sources = [source] if isinstance(source, Source) else list(source)
+    wanted = "a Source, or several"
+    if isinstance(source, Source):
+        source = [source]
+    sources = _validate.items("source", source, wanted)
+    for one in sources:
+        _validate.instance("source", one, Source, wanted)
+    _validate.path("path", path)
+    _validate.whole("serial", serial, 0, 2**32 - 1)
+    _validate.flag("passthrough", passthrough)
+    _validate.function("progress", progress)
+    if encoder is not None:
+        _validate.instance("encoder", encoder, EncoderSettings, "EncoderSettings")
+    comments = _validate.texts("tags", tags)
     if not sources:
         raise InvalidArgument("no source to transcode; give at least one")
     _refuse_own_input(path, sources)
@@ -78,7 +90,7 @@ async def transcode(
         bridge.channel,
         [one._handle for one in sources],
         os.fsencode(path),
-        list((tags or {}).items()),
+        comments,
         serial,
         float(volume),
         round(gap * SAMPLE_RATE),

@@ -7,6 +7,7 @@ import csv
 import functools
 import http.server
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -157,6 +158,13 @@ def test_receive_refuses_a_wrong_command_line(here: Here, arguments: list[str], 
     assert says in done.one_line()
 
 
+@pytest.mark.parametrize("wrong", ["foo", "http://h:1"])
+def test_receive_suggests_only_what_it_takes(here: Here, wrong: str) -> None:
+    assert re.search(r"expected rtp://\S+ \(see", here("receive", wrong).one_line())
+    done = here("receive", "rtp://h:1?mode=none", "--to", wrong)
+    assert "expected ogg:PATH or null: (see" in done.one_line()
+
+
 def test_receive_cannot_write_there_is_code_4(here: Here) -> None:
     done = here("receive", "rtp://127.0.0.1:0?mode=none", "--to", "ogg:/no/such/folder/x")
     assert done.code == 4
@@ -290,6 +298,18 @@ def test_transcode_never_overwrites_its_input(here: Here, tone: Path) -> None:
     done = here("transcode", tone, tone)
     assert done.code == 2
     assert "is the input" in done.one_line()
+
+
+def test_transcode_takes_a_dash_for_no_file(
+    here: Here, tone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = here("transcode", tone, "-")
+    assert done.code == 2
+    assert "stdout is not supported" in done.one_line()
+    assert not Path("-").exists()
+    assert here("transcode", tone, "./-", "-q").code == 0
+    assert read_ogg(Path("-")).complete
 
 
 def test_a_signal_leaves_a_valid_file(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -133,6 +134,25 @@ def test_start_skips_into_the_first_file_only(here: Here, tmp_path: Path) -> Non
     tone = write_tone(tmp_path / "t.wav", 2.0)
     record = virtual(here, tone, tone, "--to", "null:", "--start", "1.5")
     assert record["duration_s"] == pytest.approx(2.5, abs=0.05)
+
+
+def test_a_start_past_the_end_is_said_in_one_line(here: Here, tone: Path) -> None:
+    arguments = ["play", tone, "--to", "null:", "--virtual", "--start", 100]
+    done = here(*arguments, "--no-summary")
+    assert (done.code, done.one_line()) == (0, "--start 100: tone.wav is only 1.00 s long")
+    assert here(*arguments).err.splitlines()[1] == "Nothing was sent to null:."
+    assert here(*arguments, "--quiet").err == ""
+    assert here(*arguments[:-1], 0.9, "--no-summary").err == ""
+
+
+def test_a_start_past_the_end_of_a_pipe_is_said_afterwards(tone: Path) -> None:
+    arguments = ["--to", "null:", "--virtual", "--no-summary", "--start", 100]
+    with tone.open("rb") as file:
+        cat = subprocess.Popen(["cat"], stdin=file, stdout=subprocess.PIPE)
+        done = finish(start("play", "-", *arguments, stdin=cat.stdout))
+        cat.communicate()
+    assert (done.code, len(done.err.splitlines())) == (0, 1)
+    assert "--start 100: " in done.one_line()
 
 
 def test_loop_counts_all_plays(here: Here, tone: Path) -> None:
@@ -326,6 +346,22 @@ def test_an_unknown_host_is_code_4(here: Here, tone: Path) -> None:
     done = here("play", tone, "--to", "rtp://no-such-host.invalid:5004?mode=none")
     assert done.code == 4
     assert "no-such-host.invalid" in done.one_line()
+
+
+def test_an_address_with_a_zone_is_found(here: Here) -> None:
+    # Loopback has no link-local address; with another one the system takes the zone's number only.
+    zone = "".join(f"%{ord(digit):x}" for digit in str(socket.if_nametoindex("lo")))
+    host = f"[::1%25{zone}]"
+    with receiving(f"rtp://{host}:0?mode=none", "--idle", "0.3", "--json") as (receiver, port):
+        sink = f"rtp://{host}:{port}?mode=none"
+        assert here("play", MUSIC, "--to", sink, "--duration", "0.1", "-q").code == 0
+        assert finish(receiver).json["packets"] > 0
+
+
+def test_an_unknown_zone_is_code_4(here: Here, tone: Path) -> None:
+    done = here("play", tone, "--to", "rtp://[fe80::1%25nope]:1?mode=none")
+    assert done.code == 4
+    assert "fe80::1%nope" in done.one_line()
 
 
 def test_the_input_is_never_overwritten(here: Here, tone: Path) -> None:
@@ -576,6 +612,22 @@ def test_a_play_that_never_began_leaves_older_statistics_alone(here: Here, tmp_p
         assert done.code == 3
     assert old.read_text() == "older"
     assert not new.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "arguments"),
+    [
+        ("--stats", ["play", MUSIC, "--to", "null:"]),
+        ("--log", ["receive", "rtp://127.0.0.1:0?mode=none"]),
+    ],
+)
+def test_results_without_a_place_have_the_exit_code_that_the_help_names(
+    here: Here, option: str, arguments: list[str]
+) -> None:
+    done = here(*arguments, option, "/no/such/folder/x")
+    assert done.one_line().startswith(f"{option}: /no/such/folder/x: No such file")
+    text = " ".join(here(arguments[0], "--help").out.split())
+    assert f" {done.code} usage or a {option} that cannot be created" in text
 
 
 def test_a_full_disk_for_the_statistics_is_named(here: Here, tone: Path) -> None:

@@ -77,6 +77,19 @@ def test_every_address_survives_being_joined_and_read(address: object, port: int
     assert (target.host, target.port) == (str(address), port)
 
 
+@given(st.text(min_size=1).filter(lambda zone: "\0" not in zone))
+def test_every_zone_survives_being_joined_and_read(zone: str) -> None:
+    target = rtp(f"rtp://{join_address(f'fe80::1%{zone}', 1)}?mode=none")
+    assert (target.host, target.port) == (f"fe80::1%{zone}", 1)
+
+
+def test_a_zone_is_read_as_rfc_6874_and_people_write_it() -> None:
+    for text in ("fe80::1%25eth0", "fe80::1%eth0", "fe80::1%25%65th0"):
+        target = rtp(f"rtp://[{text}]:1?mode=none")
+        assert target.host == "fe80::1%eth0"
+        assert target.address == "[fe80::1%25eth0]:1"
+
+
 def test_without_a_mode_it_is_the_one_that_always_works() -> None:
     assert rtp(f"rtp://h:1?key={KEY}").mode == "aead_xchacha20_poly1305_rtpsize"
 
@@ -103,6 +116,10 @@ def test_port_0_is_for_listening() -> None:
         ("rtp://[::1]5004", "[IPv6 address]:PORT"),
         ("rtp://[::1", "[IPv6 address]:PORT"),
         ("rtp://[h]:1", "[IPv6 address]:PORT"),
+        ("rtp://[fe80::1%25]:1", "a zone as in [fe80::1%25eth0]"),
+        ("rtp://[fe80::1%]:1", "a zone as in [fe80::1%25eth0]"),
+        ("rtp://[fe80::1%25%ff]:1", "a zone as in [fe80::1%25eth0]"),
+        ("rtp://[fe80::1%25%00]:1", "a zone as in [fe80::1%25eth0]"),
         ("rtp://h:x", "port: got 'x'"),
         ("rtp://h:65536", "port: got '65536'"),
         ("rtp://h:-1", "port: got '-1'"),

@@ -97,6 +97,32 @@ def test_add_again_with_the_same_dedup_key_gives_the_same_id(here: Here, db: Pat
     assert ids == [1, 1]
 
 
+def test_add_says_whether_an_existing_command_answers_for_it(here: Here, db: Path) -> None:
+    arguments = ["queue", "add", "x", "--dedup", "d", "--db", db]
+    assert here(*arguments, "--json").json["existing"] is False
+    assert here(*arguments, "--json").json["existing"] is True
+    assert here(*arguments, "--wait", "10ms", "--json").json["existing"] is True
+    assert "Command 1 has this dedup key and answers" in here(*arguments).out
+    assert "Command 1 has this dedup key and answers" in here(*arguments, "--wait", "10ms").out
+    assert here("queue", "add", "x", "--dedup", "e", "--db", db).out.endswith("is in the queue.\n")
+    assert here("queue", "add", "x", "--db", db, "--json").json["existing"] is False
+
+
+def test_a_command_that_another_sender_was_faster_with_is_an_existing_one(
+    here: Here, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enqueue = SyncCommandQueue.enqueue
+
+    def beaten(queue: SyncCommandQueue, *args: Any, **fields: Any) -> int:
+        with SyncCommandQueue(db) as other:
+            enqueue(other, "y", dedup_key="d")
+        return enqueue(queue, *args, **fields)
+
+    monkeypatch.setattr(SyncCommandQueue, "enqueue", beaten)
+    ended = here("queue", "add", "x", "--dedup", "d", "--db", db, "--json")
+    assert (ended.json["id"], ended.json["existing"]) == (1, True)
+
+
 def test_a_command_that_never_expires_says_so(here: Here, db: Path) -> None:
     here("queue", "add", "play", "--expires-after", "never", "--db", db)
     assert here("queue", "show", 1, "--db", db, "--json").json["item"]["expires_at"] == "never"
@@ -117,6 +143,7 @@ def test_add_makes_the_file_and_mentions_it(here: Here, tmp_path: Path) -> None:
         (["add", "play", "--delay", "3 weeks"], "s, m, h or d behind it"),
         (["add", "play", "--delay", "never"], "got 'never'"),
         (["add", "play", "--expires-after", "400d"], "366 days"),
+        (["add", "play", "--priority", str(2**31)], "an integer -2147483648 to 2147483647 (see"),
         (["add", "play", "--max-attempts", "0"], "expected an integer 1 to"),
         (["add", "play", "--key", ""], "key: got an empty text"),
         (["add", ""], "expected a word"),
@@ -264,6 +291,14 @@ def test_a_table_is_for_people(here: Here, busy: Path) -> None:
     assert "attempt 1" in out
 
 
+def test_a_single_try_is_one_time(here: Here, db: Path) -> None:
+    with SyncCommandQueue(db) as queue:
+        queue.enqueue("x", max_attempts=3)
+        for tries in ("tried 1 time: ", "tried 2 times: "):
+            queue.nack(queue.claim()[0], "broke", retry_in=0)
+            assert tries in here("queue", "list", "--db", db).out
+
+
 def test_json_times_are_iso_and_the_table_has_local_time(
     here: Here, busy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +328,29 @@ def test_a_row_typed_by_hand_is_shown_whatever_it_holds(here: Here, db: Path) ->
     out = here("queue", "list", "--db", db).out
     assert "no json" in out
     assert "\x1b[31m" not in out
+
+
+@pytest.mark.parametrize("depth", [90, 300, 900, 100_000])
+def test_args_that_are_nested_deeply_are_shown(here: Here, db: Path, depth: int) -> None:
+    args = '{"a":' * depth + "1" + "}" * depth
+    with SyncCommandQueue(db) as queue:
+        queue.execute("INSERT INTO bot_commands(command, args) VALUES ('x', ?)", (args,))
+        for listing in (["list"], ["show", 1]):
+            ended = here("queue", *listing, "--db", db, "--json")
+            assert (ended.code, ended.err) == (0, "")
+            record = ended.json
+            shown = record["item"] if "item" in record else record["commands"][0]
+            assert shown["args"] == (json.loads(args) if depth < 100 else args)
+            assert here("queue", *listing, "--db", db).code == 0
+        queue.cancel(1)
+    assert here("queue", "list", "--history", "--db", db, "--json").code == 0
+
+
+def test_args_that_are_nested_too_deeply_are_not_sent(here: Here, db: Path) -> None:
+    args = '{"a":' * 20_000 + "1" + "}" * 20_000
+    ended = here("queue", "add", "x", "--args", args, "--db", db)
+    assert ended.code == 2
+    assert "--args: " in ended.one_line()
 
 
 def test_show_finds_a_finished_command(here: Here, busy: Path) -> None:

@@ -10,7 +10,7 @@ import click
 
 from voicecore import EncoderSettings, _validate
 from voicecore.cli.output import complain
-from voicecore.cli.sink_url import Target, parse_sink
+from voicecore.cli.sink_url import GRAMMAR, Target, parse_sink
 from voicecore.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -60,8 +60,9 @@ class SinkType(_ParamType):
 
     name = "sink"
 
-    def __init__(self, *, listening: bool = False) -> None:
+    def __init__(self, *, listening: bool = False, grammar: str = GRAMMAR) -> None:
         self._listening = listening
+        self._grammar = grammar
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -71,7 +72,9 @@ class SinkType(_ParamType):
             return target
         return _checked(
             self,
-            lambda: parse_sink(value, listening=self._listening, warn=complain),
+            lambda: parse_sink(
+                value, listening=self._listening, grammar=self._grammar, warn=complain
+            ),
             param,
             ctx,
         )

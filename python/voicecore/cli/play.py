@@ -28,10 +28,10 @@ Keys on a terminal: space pauses, left/right seek 5 s, down/up 30 s,
 +/- change the volume by a tenth, n plays the next file, q quits.
 
 \b
-Exit codes: 0 done, 1 internal error, 2 usage, 3 a file cannot be opened or
-decoded, 4 the sink failed, 130 and 143 ended by SIGINT and SIGTERM. However it
-ends, the peer gets five silence frames, the Ogg file is finished and the
-statistics are written.
+Exit codes: 0 done, 1 internal error, 2 usage or a --stats that cannot be
+created, 3 a file cannot be opened or decoded, 4 the sink failed, 130 and 143
+ended by SIGINT and SIGTERM. However it ends, the peer gets five silence frames,
+the Ogg file is finished and the statistics are written.
 """,
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
@@ -125,7 +125,8 @@ def play(
                                    aead_aes256_gcm_rtpsize or none
                     key-file=PATH  32 bytes, or 64 hex digits
                     key=HEX        for tests only: command lines are visible
-                  IPv6 in brackets, as in rtp://[::1]:5004?mode=none
+                  IPv6 in brackets, as in rtp://[::1]:5004?mode=none; a zone after %25,
+                  as in rtp://[fe80::1%25eth0]:5004?mode=none
     """
     chosen = PlayOptions(
         files=tuple("/dev/stdin" if name == "-" else name for name in files),

@@ -67,6 +67,7 @@ class PlayRun:
     reason: str = ""
     open_s: float = 0.0
     cpu_began: float = 0.0
+    hinted: bool = False
     note: str = ""
     note_until: float = 0.0
     seek_target: float = 0.0
@@ -96,7 +97,19 @@ class PlayRun:
         for index, name in enumerate(files[:eager]):
             start = self.options.start if index == 0 else 0.0
             sources.append(await self._open(engine, name, start))
+        self._check_start(sources[0].info.duration)
         return sources
+
+    def _check_start(self, length: float | None) -> None:
+        start = self.options.start
+        if length is not None and 0.0 < length <= start:
+            self._hint(f"--start {start:g}: {self._name(0)} is only {length:.2f} s long")
+
+    def _hint(self, text: str) -> None:
+        """What is no error, but not what one expects of the command line."""
+        self.hinted = True
+        if not self.options.quiet:
+            complain(text)
 
     async def _open(self, engine: Engine, name: str, start: float = 0.0) -> Source:
         try:
@@ -164,6 +177,8 @@ class PlayRun:
                 self.results.write(json_bytes("play", record))
         if self.problem is not None:
             complain(text_of(self.problem))
+        elif options.start and not record["frames_sent"] and not self.hinted:
+            self._hint(f"--start {options.start:g}: {self._name(0)} ended before that")
         if options.summary:
             for line in play_summary(record):
                 click.echo(line, err=True)

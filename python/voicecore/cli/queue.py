@@ -18,7 +18,7 @@ from voicecore.cli.queue_tail import Tail
 from voicecore.cli.tables import local, print_pairs, print_table, span
 from voicecore.cli.words import count
 from voicecore.errors import QueueTimeout
-from voicecore.queue import Command, Outcome, SyncCommandQueue
+from voicecore.queue import Command, Outcome, SyncCommandQueue, Value
 
 _MAX = 2**63 - 1
 _PRUNE_BATCH = 1000
@@ -59,7 +59,7 @@ Examples:
 @click.option("--entry", type=opt.Whole(-_MAX, _MAX), metavar="N", help="The entry, for play.")
 @click.option("--key", metavar="KEY", help="Whose session: a guild. Otherwise the entry's own.")
 @click.option("--args", "args_text", metavar="JSON", default="{}", help="Arguments, an object.")
-@click.option("--dedup", metavar="KEY", help="Once only while one with this KEY waits or runs.")
+@click.option("--dedup", metavar="KEY", help="Nothing new while one with this KEY waits or runs.")
 @click.option("--delay", type=Duration(), default="0", metavar="S", help="Not before this passed.")
 @click.option(
     "--expires-after",
@@ -68,7 +68,10 @@ Examples:
     help="Do not start it later than this (play: 10 minutes).",
 )
 @click.option(
-    "--priority", type=opt.Whole(-(2**31), 2**31), default=0, help="Larger first, across keys."
+    "--priority",
+    type=opt.Whole(-(2**31), 2**31 - 1),
+    default=0,
+    help="Larger first, across keys; a signed number of 32 bits.",
 )
 @click.option(
     "--max-attempts", type=opt.Whole(1, 1_000_000), default=1, help="Tries when it fails."
@@ -95,13 +98,15 @@ def add(
 ) -> int:
     """Send VERB: play, pause, resume, stop, seek, volume, next, or one that your worker knows.
 
-    It is in the file for good when this returns, whoever dies then.
+    It is in the file for good when this returns, whoever dies then. With --dedup a command that
+    waits or runs already may answer for it; the output says so ("existing" in JSON).
     """
     fields: dict[str, Any] = {}
     if expires_after is not None:
         fields["expires_after"] = None if expires_after == NEVER else expires_after
     args = words.args_of(args_text)
     with open_queue(path, create=True) as file:
+        before = None if dedup is None else _changes(file)
         id = file.enqueue(
             verb,
             entry,
@@ -115,16 +120,25 @@ def add(
             overtakes=overtakes,
             **fields,
         )
-        if wait is None:
-            if as_json:
-                print_json("queue add", {"id": id})
-            else:
-                click.echo(f"Command {id} is in the queue.")
-            return Exit.DONE
-        return _wait(file, id, wait, as_json)
+        existing = dedup is not None and _changes(file) == before
+        if existing and not as_json:
+            click.echo(f"Command {id} has this dedup key and answers for it; none was sent.")
+        if wait is not None:
+            return _wait(file, id, existing, wait, as_json)
+        if as_json:
+            print_json("queue add", {"id": id, "existing": existing})
+        elif not existing:
+            click.echo(f"Command {id} is in the queue.")
+        return Exit.DONE
 
 
-def _wait(file: SyncCommandQueue, id: int, seconds: float, as_json: bool) -> int:
+def _changes(file: SyncCommandQueue) -> Value:
+    """How many rows this connection has changed: what others do meanwhile does not count."""
+    file.enqueue_many([])  # announces the process, which the first command would do otherwise
+    return file.execute("SELECT total_changes()")[0][0]
+
+
+def _wait(file: SyncCommandQueue, id: int, existing: bool, seconds: float, as_json: bool) -> int:
     outcome: Outcome | None = None
     try:
         outcome = file.wait_result(id, timeout=seconds)
@@ -133,7 +147,8 @@ def _wait(file: SyncCommandQueue, id: int, seconds: float, as_json: bool) -> int
             complain(f"command {id} has not ended within {span(seconds)}; it stays in the queue")
     if as_json:
         record = None if outcome is None else words.outcome_record(outcome)
-        print_json("queue add", {"id": id, "timed_out": outcome is None, "outcome": record})
+        answer = {"id": id, "existing": existing, "timed_out": outcome is None, "outcome": record}
+        print_json("queue add", answer)
     elif outcome is not None:
         click.echo(f"Command {id}: {outcome.text}")
     return Exit.TIMED_OUT if outcome is None else _exit_of(outcome)

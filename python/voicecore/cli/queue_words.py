@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from voicecore.cli.tables import iso, local, span
+from voicecore.cli.words import count
 from voicecore.errors import InvalidArgument
 from voicecore.queue import Command, Outcome, QueueStatistics, WorkerInfo
+
+_DEEP = 100
 
 TITLES = ("ID", "Command", "Key", "State", "Sent", "By", "What")
 
@@ -19,6 +23,8 @@ def command_record(one: Command) -> dict[str, Any]:
         args: Any = one.args
     except InvalidArgument:
         args = one.args_json  # typed by hand, and not an object: as it stands
+    if _is_deep(args):
+        args = one.args_json  # what is nested so deeply few readers of JSON take
     never = one.expires_at is not None and math.isinf(one.expires_at)
     return {
         "id": one.id,
@@ -43,6 +49,24 @@ def command_record(one: Command) -> dict[str, Any]:
         "error": one.error,
         "finished_at": iso(one.finished_at),
     }
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether it is nested more than `_DEEP` times, found out without recursion."""
+    level = [value]
+    for _ in range(_DEEP):
+        level = [inner for one in level for inner in _inner(one)]
+    return bool(level)
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    match value:
+        case dict():
+            return value.values()
+        case list():
+            return value
+        case _:
+            return ()
 
 
 def outcome_record(outcome: Outcome) -> dict[str, Any]:
@@ -122,7 +146,9 @@ def _remark(one: Command, now: float) -> str:
         return f"{lease}, attempt {one.attempt}"
     if one.not_before is not None and one.not_before > now:
         return f"due {local(one.not_before)}"
-    return f"tried {one.attempt} times: {one.error or 'its holder was lost'}" if one.attempt else ""
+    if not one.attempt:
+        return ""
+    return f"tried {count(one.attempt, 'time')}: {one.error or 'its holder was lost'}"
 
 
 def command_pairs(one: Command, now: float) -> list[tuple[str, str]]:
@@ -181,7 +207,7 @@ def args_of(text: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(text)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise InvalidArgument(f"--args: {problem}; expected a JSON object") from None
     if not isinstance(value, dict):
         raise InvalidArgument(

@@ -18,6 +18,8 @@ from voicecore.cli.output import ResultFile, print_json, stderr_is_terminal
 from voicecore.cli.progress import INTERVAL, StatusLine
 from voicecore.cli.signals import StopSignals
 from voicecore.cli.sink_url import (
+    RECORDING,
+    RTP,
     NullTarget,
     OggTarget,
     RtpTarget,
@@ -25,7 +27,7 @@ from voicecore.cli.sink_url import (
     join_address,
     refuse_sink,
 )
-from voicecore.cli.words import clock_time, milliseconds, receive_summary
+from voicecore.cli.words import clock_time, count, milliseconds, receive_summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,18 @@ Examples:
   voicecore receive 'rtp://[::]:5004?mode=none' --json --idle 2
 
 \b
-Exit codes: 0 ended by --idle or --duration, 2 usage, 4 the port is in use or
-the file cannot be written, 130 and 143 ended by SIGINT and SIGTERM with the
-file finished and the result printed.
+Exit codes: 0 ended by --idle or --duration, 2 usage or a --log that cannot be
+created, 4 the port is in use or a file cannot be written, 130 and 143 ended by
+SIGINT and SIGTERM with the file finished and the result printed.
 """,
 )
-@click.argument("source", metavar="rtp://HOST:PORT?...", type=opt.SinkType(listening=True))
+@click.argument(
+    "source", metavar="rtp://HOST:PORT?...", type=opt.SinkType(listening=True, grammar=RTP)
+)
 @click.option(
     "--to",
     "sink",
-    type=opt.SinkType(),
+    type=opt.SinkType(grammar=RECORDING),
     metavar="ogg:PATH",
     help="Record what arrives; an existing file is replaced. Or null:, the default.",
 )
@@ -179,7 +183,7 @@ async def _paint(line: StatusLine, receiver: Receiver) -> None:
         if now.packets:
             text = Text(no_wrap=True, overflow="ellipsis")
             text.append("● ", style="red")
-            text.append(f"{clock_time(now.duration_s)}  {now.packets:,} packets")
+            text.append(f"{clock_time(now.duration_s)}  {count(now.packets, 'packet')}")
             text.append(f"  {now.lost:,} lost  gap p99 {milliseconds(now.gap_ms.p99)}", style="dim")
             line.show(text)
         await asyncio.sleep(INTERVAL)

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from voicecore.errors import InvalidArgument
 from voicecore.sinks import MODES, Mode, NullSink, OggSink, Sink, UdpSink
 
-GRAMMAR = "ogg:PATH, null: or rtp://HOST:PORT?ssrc=N&mode=MODE&key-file=PATH"
+RTP = "rtp://HOST:PORT?ssrc=N&mode=MODE&key-file=PATH"
+RECORDING = "ogg:PATH or null:"
+GRAMMAR = f"ogg:PATH, null: or {RTP}"
 KEY_BYTES = 32
 
 _PARAMETERS = ("ssrc", "mode", "key-file", "key")
@@ -88,8 +90,11 @@ def refuse_sink(sink: Target | None, path: str, option: str) -> None:
 
 
 def join_address(host: str, port: int) -> str:
-    """HOST:PORT, with IPv6 in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    """HOST:PORT, with IPv6 in brackets, and its zone as RFC 6874 writes it."""
+    if ":" not in host:
+        return f"{host}:{port}"
+    address, percent, zone = host.partition("%")
+    return f"[{address}%25{quote(zone, safe='')}]:{port}" if percent else f"[{address}]:{port}"
 
 
 def fresh_nonce(now: float) -> int:
@@ -106,6 +111,7 @@ def parse_sink(
     text: str,
     *,
     listening: bool = False,
+    grammar: str = GRAMMAR,
     warn: Callable[[str], object] | None = None,
 ) -> Target:
     """Understand a SINK.
@@ -113,6 +119,7 @@ def parse_sink(
     Args:
         text: as typed.
         listening: for the receiving end, where port 0 lets the system choose.
+        grammar: what the message names when it is of no kind that is known.
         warn: told about a key file that others can read.
 
     Raises:
@@ -120,7 +127,7 @@ def parse_sink(
     """
     scheme, colon, rest = text.partition(":")
     if not colon:
-        raise InvalidArgument(f"got {text!r}, expected {GRAMMAR}")
+        raise InvalidArgument(f"got {text!r}, expected {grammar}")
     match scheme.lower():
         case "ogg":
             if not rest or "\0" in rest:
@@ -135,7 +142,7 @@ def parse_sink(
                 raise InvalidArgument(f"got {_hidden(text)!r}, expected rtp://HOST:PORT?…")
             return _parse_rtp(rest[2:], listening, warn)
         case _:
-            raise InvalidArgument(f"unknown kind {scheme!r}, expected {GRAMMAR}")
+            raise InvalidArgument(f"unknown kind {scheme!r}, expected {grammar}")
 
 
 def _hidden(text: str) -> str:
@@ -160,6 +167,7 @@ def _parse_address(authority: str, listening: bool) -> tuple[str, int]:
         host, bracket, rest = authority[1:].partition("]")
         if not bracket or ":" not in host:
             raise InvalidArgument(f"got {authority!r}, expected [IPv6 address]:PORT")
+        host = _with_zone(host)
         _, colon, port = rest.partition(":") if rest.startswith(":") else ("", "", "")
         if rest and not colon:
             raise InvalidArgument(f"got {authority!r}, expected [IPv6 address]:PORT")
@@ -180,6 +188,20 @@ def _parse_address(authority: str, listening: bool) -> tuple[str, int]:
     if number is None or not low <= number <= 65_535:
         raise InvalidArgument(f"port: got {port!r}, expected {low} to 65535")
     return host, number
+
+
+def _with_zone(host: str) -> str:
+    """The address as the system takes it: a zone follows "%25" (RFC 6874), or a bare "%"."""
+    address, percent, zone = host.partition("%")
+    if not percent:
+        return host
+    try:
+        zone = unquote(zone[2:], errors="strict") if zone.startswith("25") else zone
+    except UnicodeDecodeError:
+        zone = ""
+    if not zone or "\0" in zone:
+        raise InvalidArgument(f"got [{host}], expected a zone as in [fe80::1%25eth0]")
+    return f"{address}%{zone}"
 
 
 def _decimal(text: str) -> int | None:

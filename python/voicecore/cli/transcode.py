@@ -17,7 +17,7 @@ from voicecore.cli.exits import Exit, Failure, exit_code
 from voicecore.cli.output import print_json, refuse_same_file, stderr_is_terminal
 from voicecore.cli.progress import StatusLine, bar, short_name
 from voicecore.cli.signals import StopSignals
-from voicecore.cli.words import clock_time
+from voicecore.cli.words import clock_time, count
 from voicecore.errors import VoicecoreError
 
 
@@ -69,6 +69,10 @@ def transcode(
     The length is exactly that of the input. Opus that is already right is copied bit for bit. An
     existing OUT.ogg is replaced.
     """
+    if output == "-":
+        raise click.UsageError(
+            "OUT.ogg: got -, expected a file (./- for that name); stdout is not supported"
+        )
     refuse_same_file(inputs, output)
     encoder = EncoderSettings(
         bitrate_kbps=bitrate, complexity=complexity, fec=fec, expected_loss=expected_loss
@@ -100,9 +104,10 @@ def _summary(output: str, result: TranscodeResult, ratio: float) -> str:
     text = f"Wrote {result.duration_s:.2f} s to {output} in {result.elapsed_s:.2f} s"
     text += f", {ratio:,.0f} times faster than real time"
     if result.passthrough:
-        text += f"; {result.passthrough:,} of {result.frames:,} packets copied bit for bit"
+        frames = count(result.frames, "packet")
+        text += f"; {result.passthrough:,} of {frames} copied bit for bit"
     if result.decode_errors:
-        text += f"; {result.decode_errors:,} damaged packets skipped or concealed"
+        text += f"; {count(result.decode_errors, 'damaged packet')} skipped or concealed"
     return text + "."
 
 

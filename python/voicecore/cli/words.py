@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 FRAME_S = 0.02
+_PACKETS = ("packet was", "packets were")
 
 _CAUSES = {
     "source_slow": "the input had nothing",
@@ -43,9 +44,9 @@ def count(number: int, one: str, many: str | None = None) -> str:
 def play_summary(record: Mapping[str, Any]) -> list[str]:
     """What `play` did, from its statistics record."""
     frames = record["frames_sent"]
-    lines = [_sent(record, frames)]
     if frames == 0:
-        return lines
+        return [f"Nothing was sent to {record['sink']}."]
+    lines = [_sent(record, frames)]
     if not record.get("virtual"):
         lines.append(_timing(record))
     underruns = {cause: n for cause, n in record["underruns"].items() if n}
@@ -53,14 +54,18 @@ def play_summary(record: Mapping[str, Any]) -> list[str]:
         causes = "; ".join(f"{_CAUSES.get(cause, cause)} {n:,}×" for cause, n in underruns.items())
         lines.append(f"Nothing was ready at {count(sum(underruns.values()), 'tick')}: {causes}.")
     losses = [
-        text
-        for number, text in (
-            (record["decode_errors"], "damaged packets were skipped or concealed"),
-            (record["dropped"], "packets were refused by the system or the peer"),
-            (record["overflow"], "packets were lost before the file's writer took them"),
+        f"{count(number, one, many)} {text}"
+        for number, one, many, text in (
+            (
+                record["decode_errors"],
+                "damaged packet was",
+                "damaged packets were",
+                "skipped or concealed",
+            ),
+            (record["dropped"], *_PACKETS, "refused by the system or the peer"),
+            (record["overflow"], *_PACKETS, "lost before the file's writer took them"),
         )
         if number
-        for text in (f"{number:,} {text}",)
     ]
     if losses:
         lines.append("; ".join(losses) + ".")
@@ -71,7 +76,7 @@ def play_summary(record: Mapping[str, Any]) -> list[str]:
 def _sent(record: Mapping[str, Any], frames: int) -> str:
     text = f"Sent {record['duration_s']:.2f} s in {count(frames, 'frame')} to {record['sink']}"
     copied = record["passthrough"]
-    if frames and copied == frames:
+    if copied == frames:
         text += ", every packet copied bit for bit"
     elif copied:
         text += f", {copied:,} of them copied bit for bit"
@@ -146,12 +151,12 @@ def receive_summary(record: Mapping[str, Any]) -> list[str]:
 
 def _rejected(record: Mapping[str, Any]) -> str:
     return ", ".join(
-        f"{record[name]:,} {words}"
-        for name, words in (
-            ("decryption_failures", "that the key does not open"),
-            ("malformed", "that are not RTP"),
-            ("foreign_ssrc", "of another stream"),
-            ("keepalives", "keep-alives"),
+        count(record[name], one, many)
+        for name, one, many in (
+            ("decryption_failures", "that the key does not open", "that the key does not open"),
+            ("malformed", "that is not RTP", "that are not RTP"),
+            ("foreign_ssrc", "of another stream", "of another stream"),
+            ("keepalives", "keep-alive", "keep-alives"),
         )
         if record[name]
     )

@@ -69,11 +69,13 @@ class QueueBase:
             raise InvalidArgument(f"synchronous: got {synchronous!r}, expected 'full' or 'normal'")
         if role not in ("client", "worker"):
             raise InvalidArgument(f"role: got {role!r}, expected 'client' or 'worker'")
+        _validate.word("default_key", default_key, "a name")
         if not default_key or default_key == EVERY_KEY:
             raise InvalidArgument(f"default_key: got {default_key!r}, expected a name")
-        self._path = os.fsdecode(path)
-        if "\0" in self._path or not self._path:
-            raise InvalidArgument(f"path: got {self._path!r}, expected the name of a file")
+        if owner is not None:
+            _validate.word("owner", owner, "a name")
+        _validate.function("wall_clock", wall_clock)
+        self._path = os.fsdecode(_validate.path("path", path))
         self._lease = _validate.number("lease", lease, 0.05, 24 * 3600.0, "seconds")
         self._wall = wall_clock if wall_clock is not None else time.time
         if play_expires_after is not None:
@@ -152,7 +154,8 @@ class QueueBase:
         )
 
     def _ack_many(self, done: Iterable[tuple[Command, object]]) -> _core.QueueCall:
-        finished = [(command.id, command.attempt, result_text(result)) for command, result in done]
+        rows = _validate.items("done", done, "pairs of a command and its result")
+        finished = [(command.id, command.attempt, result_text(result)) for command, result in rows]
         return self._native.ack_many(finished, millis(self.now()))
 
     def _lease_millis(self, lease: float | None) -> int:
@@ -161,7 +164,15 @@ class QueueBase:
         return millis(_validate.number("lease", lease, 0.05, 24 * 3600.0, "seconds"))
 
     def _transact(self, steps: Sequence[tuple[str, Sequence[Value]]]) -> _core.QueueCall:
-        return self._native.transact([(sql, list(values)) for sql, values in steps])
+        return self._native.transact(
+            [
+                (
+                    _validate.word("sql", sql, "a statement"),
+                    _validate.items("parameters", one, "values"),
+                )
+                for sql, one in steps
+            ]
+        )
 
     def _statistics(self, found: dict[str, Any]) -> QueueStatistics:
         return QueueStatistics(

@@ -16,7 +16,7 @@ from voicecore.queue.convert import (
     id_of,
     key_text,
     millis,
-    new_command,
+    new_commands,
     outcome_of,
     result_text,
     row_of,
@@ -116,7 +116,7 @@ class CommandQueue(QueueBase):
             dedup_key: while a command with the same one waits or runs, its id comes back instead.
             delay: seconds before it is due.
             expires_after: seconds after which it is not started any more; None: never.
-            priority: larger first, among commands of different keys.
+            priority: larger first, among commands of different keys; -2**31 to 2**31 - 1.
             max_attempts: how often it is tried when its handler fails (lesson R52: once).
             overtakes: a `stop` that does not wait for the command of its key that is under way.
 
@@ -145,9 +145,7 @@ class CommandQueue(QueueBase):
         self, commands: Iterable[NewCommand | Mapping[str, Any] | Sequence[Any]]
     ) -> list[int]:
         """Send many in one transaction: all or none. Returns their ids in the same order."""
-        return cast(
-            list[int], await self._do(self._enqueue([new_command(one) for one in commands]))
-        )
+        return cast(list[int], await self._do(self._enqueue(new_commands(commands))))
 
     async def ring(self) -> None:
         """Wake the workers, after an insert that was not made by this object."""

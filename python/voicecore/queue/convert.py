@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from voicecore import _validate
-from voicecore.errors import InvalidArgument
+from voicecore.errors import InvalidArgument, WrongType
 from voicecore.queue.model import (
     DEFAULT,
     Command,
@@ -104,7 +104,7 @@ def key_text(key: str | int | None) -> str | None:
         return text_or_none("key", key)
     if isinstance(key, int) and not isinstance(key, bool):
         return str(key)
-    raise InvalidArgument(f"key: got {key!r}, expected a text, an integer or None")
+    raise WrongType(f"key: got {key!r}, expected a text, an integer or None")
 
 
 def text_or_none(name: str, value: str | None) -> str | None:
@@ -112,7 +112,7 @@ def text_or_none(name: str, value: str | None) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InvalidArgument(f"{name}: got {value!r}, expected a text or None")
+        raise WrongType(f"{name}: got {value!r}, expected a text or None")
     if value.isascii():
         return value
     try:
@@ -131,11 +131,11 @@ def args_text(args: Mapping[str, Any]) -> str:
     """The JSON text of a command's arguments."""
     if args.__class__ is not dict:
         if not isinstance(args, Mapping):
-            raise InvalidArgument(f"args: got {args!r}, expected a mapping")
+            raise WrongType(f"args: got {args!r}, expected a mapping")
         args = dict(args)
     try:
         text = _ENCODER.encode(args)
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, RecursionError) as problem:
         raise InvalidArgument(f"args: {problem}; expected what JSON can hold") from None
     if not text.isascii():
         text_or_none("args", text)
@@ -184,7 +184,7 @@ def row_of(
     else:
         expires = millis(now + _validate.seconds("expires_after", expires_after))
     if priority.__class__ is not int or priority != 0:
-        _validate.whole("priority", priority, -(2**31), 2**31)
+        _validate.whole("priority", priority, -(2**31), 2**31 - 1)
     if max_attempts.__class__ is not int or max_attempts != 1:
         _validate.whole("max_attempts", max_attempts, 1, 1_000_000)
     return (
@@ -234,6 +234,13 @@ def new_command(one: NewCommand | Mapping[str, Any] | Sequence[Any]) -> NewComma
         raise InvalidArgument(
             f"a command: {problem}; expected a NewCommand, a mapping or (command, entry_id, …)"
         ) from None
+
+
+def new_commands(
+    commands: Iterable[NewCommand | Mapping[str, Any] | Sequence[Any]],
+) -> list[NewCommand]:
+    """What `enqueue_many` was given."""
+    return [new_command(one) for one in _validate.items("commands", commands, "several commands")]
 
 
 def result_text(result: object) -> str:

@@ -68,7 +68,7 @@ class Command:
         """
         try:
             value = json.loads(self.args_json)
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:  # RecursionError: nested too deeply
             raise InvalidArgument(
                 f"args of command {self.id}: {problem}; expected a JSON object"
             ) from None

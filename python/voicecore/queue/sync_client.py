@@ -15,7 +15,7 @@ from voicecore.queue.convert import (
     commands_from_rows,
     id_of,
     millis,
-    new_command,
+    new_commands,
     outcome_of,
     result_text,
     row_of,
@@ -99,7 +99,7 @@ class SyncCommandQueue(QueueBase):
         self, commands: Iterable[NewCommand | Mapping[str, Any] | Sequence[Any]]
     ) -> list[int]:
         """Send many in one transaction."""
-        return cast(list[int], self._run(self._enqueue([new_command(one) for one in commands])))
+        return cast(list[int], self._run(self._enqueue(new_commands(commands))))
 
     def ring(self) -> None:
         """Wake the workers, after an insert that was not made by this object."""
