@@ -121,7 +121,7 @@ def test_statistics_go_to_a_file(here: Here, tmp_path: Path, tone: Path) -> None
 def test_it_says_in_words_how_it_went(here: Here, tone: Path) -> None:
     done = here("play", tone, "--to", "null:")
     assert "Sent 1.0" in done.err
-    assert re.search(r"(none|\d+) late, none skipped", done.err)
+    assert re.search(r"(none|\d+ more than 5 ms) late, none skipped", done.err)
     assert done.out == ""
     assert "Sent" not in here("play", tone, "--to", "null:", "--virtual", "--no-summary").err
 
