@@ -132,6 +132,16 @@ TEST_CASE("a server that ignores ranges gives the stream uncorrupted") {
     CHECK(pcm.values == whole.values);
 }
 
+TEST_CASE("an mp4 with its index at the end needs a server with ranges, and says so") {
+    const std::string body = body_of("aac.m4a");
+    const Server server{[&](const auto&, Peer& peer) {
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n");
+        peer.send(body);
+    }};
+    const Error error = open_error(patient(server.url("/x")));
+    CHECK(error.message.find("a server without ranges cannot go back") != std::string::npos);
+}
+
 TEST_CASE("a resource that changed meanwhile is an error, not other music") {
     const std::string body = body_of("flac.flac");
     const Server server{[&](const auto& asked, Peer& peer) {

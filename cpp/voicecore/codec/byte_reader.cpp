@@ -66,7 +66,9 @@ Status ByteReader::seek(std::int64_t offset) {
         return Done{};
     }
     if (offset < position()) {
-        return Error{Errc::io, 0, "the input cannot seek back to byte " + std::to_string(offset)};
+        return Error{Errc::io, 0,
+                     "byte " + std::to_string(offset) +
+                         " is needed again; a pipe or a server without ranges cannot go back"};
     }
     while (position() < offset) {
         const auto missing = static_cast<std::size_t>(
