@@ -219,6 +219,18 @@ TEST_CASE("leases of what is in hand are renewed for as long as it takes") {
     REQUIRE(rig.sender->ack(id, 1, rig.wall, "done").ok());
 }
 
+TEST_CASE("without admission nothing more is claimed, and what is claimed keeps its lease") {
+    Rig rig;
+    const auto first = rig.send({.command = "work", .key = "a"});
+    rig.scheduler->close_admission();
+    const auto second = rig.send({.command = "work", .key = "b"});
+    for (int i = 0; i < 20; ++i) rig.pass(10s);
+    REQUIRE(rig.outcome(second) == "ready:");
+    REQUIRE(rig.scheduler->take().size() == 1);
+    REQUIRE(rig.ears.ticks >= 20);
+    REQUIRE(rig.sender->ack(first, 1, rig.wall, "done").ok());
+}
+
 TEST_CASE("a session whose lease somebody else has is stopped") {
     SchedulerOptions options;
     options.lease = 1'000;

@@ -180,6 +180,8 @@ void bind_scheduler(py::module_& module) {
                      box.listener->let_go();
                  });
              })
+        .def("close_admission",
+             [](const SchedulerHandle& self) { self.get().scheduler->close_admission(); })
         .def("nudge", [](const SchedulerHandle& self) { self.get().scheduler->nudge(); })
         .def("take",
              [](const SchedulerHandle& self) {

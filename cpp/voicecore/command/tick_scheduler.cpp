@@ -294,6 +294,7 @@ bool TickScheduler::file_changed() noexcept {
 
 void TickScheduler::look(Rung rung) noexcept {
     more_ = false;
+    if (!admits_.load(std::memory_order_acquire)) return;
     if (options_.claims) {
         for (int batch = 0; batch < kBatchesATurn; ++batch) {
             if (!claim_batch(rung, batch)) break;
@@ -354,7 +355,8 @@ bool TickScheduler::claim_batch(Rung rung, int batch) noexcept {
         listener_.on_steered();
     }
     // A key's next command could not be claimed beside its last one: look again when one went.
-    more_ = !done.empty() || claimed == static_cast<std::size_t>(limit);
+    more_ = admits_.load(std::memory_order_acquire) &&
+            (!done.empty() || claimed == static_cast<std::size_t>(limit));
     return more_;
 }
 

@@ -79,6 +79,10 @@ class TickScheduler {
     // The thread has left and the file is closed when this returns. Idempotent.
     void stop() noexcept;
 
+    // No more claims from now on; what is claimed keeps its lease, and ticks go on. One claim may
+    // be under way: take() again after stop().
+    void close_admission() noexcept { admits_.store(false, std::memory_order_release); }
+
     // Look now: for a sender in the same process.
     void nudge() noexcept;
     // Claimed commands that this process has to carry out. Their leases are renewed here until
@@ -138,6 +142,7 @@ class TickScheduler {
     std::unique_ptr<Doorbell> bell_;
     std::atomic<bool> stopping_{false};
     std::atomic<bool> nudged_{false};
+    std::atomic<bool> admits_{true};
 
     std::mutex stop_mutex_;     // one stop() or turn() at a time; before mutex_
     mutable std::mutex mutex_;  // everything below
