@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sqlite3
 import weakref
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import uvloop
 
 from conftest import native_threads
-from voicecore import CommandQueue, Scheduler, Session, SyncCommandQueue
+from voicecore import Command, CommandQueue, Scheduler, Session, SyncCommandQueue
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -116,3 +117,166 @@ async def test_a_scheduler_that_was_shut_down_is_let_go_of_while_its_loop_goes_o
     del bot
     gc.collect()
     assert scheduler() is None
+
+
+async def start(path: Path, budget: int = 64) -> tuple[CommandQueue, Scheduler, list[str]]:
+    """A scheduler that is about to begin, and the list of what its handlers did."""
+    queue = CommandQueue(path, role="worker")
+    scheduler = Scheduler(None, queue, schedule=False, budget=budget)
+    seen: list[str] = []
+
+    @scheduler.handler("note")
+    async def note(command: Command) -> object:
+        seen.append(str(command.key))
+        return command.args.get("result")
+
+    return queue, scheduler, seen
+
+
+async def test_a_cancelled_wait_within_a_handler_fails_its_command_alone(tmp_path: Path) -> None:
+    queue, scheduler, _ = await start(tmp_path / "q.db")
+
+    @scheduler.handler("fetch")
+    async def fetch(_command: Command) -> None:
+        inner = asyncio.ensure_future(asyncio.sleep(60))
+        inner.cancel()
+        await inner
+
+    scheduler.start()
+    failed = await queue.wait_result(await queue.enqueue("fetch"), 10)
+    assert (failed.state, failed.error) == ("failed", "what it waited for was cancelled")
+    assert (await queue.wait_result(await queue.enqueue("note"), 10)).state == "done"
+    assert scheduler.healthy
+    await scheduler.shutdown()
+    await queue.aclose()
+
+
+async def test_a_loop_that_is_cancelled_from_within_is_a_loud_end(tmp_path: Path) -> None:
+    class Confused(Scheduler):
+        async def tick(self) -> None:
+            inner = asyncio.ensure_future(asyncio.sleep(60))
+            inner.cancel()
+            await inner
+
+    async with CommandQueue(tmp_path / "q.db", role="worker") as queue:
+        fatal: list[BaseException] = []
+        scheduler = Confused(None, queue, schedule=False, on_fatal=fatal.append)
+        scheduler.start()
+        with pytest.raises(RuntimeError, match="was cancelled"):
+            await asyncio.wait_for(scheduler.wait(), 10)
+        assert not scheduler.healthy
+        assert len(fatal) == 1
+        await scheduler.shutdown()
+
+
+async def test_a_scheduler_whose_task_is_cancelled_by_its_owner_claims_nothing_more(
+    tmp_path: Path,
+) -> None:
+    queue, scheduler, seen = await start(tmp_path / "q.db")
+    runner = scheduler.start()
+    await scheduler.wait_started()
+    runner.cancel()
+    await scheduler.wait()
+    number = await queue.enqueue("note")
+    await asyncio.sleep(0.5)
+    found = await queue.get(number)
+    assert found is not None
+    assert (found.state, seen) == ("ready", [])
+    assert scheduler.healthy
+    await scheduler.shutdown()
+    await queue.aclose()
+
+
+@pytest.mark.parametrize("result", [object(), b"x", float("nan"), "\ud800", {1: {2}}])
+async def test_a_result_that_cannot_be_kept_fails_its_command_alone(
+    tmp_path: Path, result: object
+) -> None:
+    queue, scheduler, seen = await start(tmp_path / "q.db")
+
+    @scheduler.handler("odd")
+    async def odd(command: Command) -> object:
+        seen.append(str(command.key))
+        return result
+
+    numbers = [
+        await queue.enqueue(verb, key=str(key)) for key, verb in enumerate(("note", "odd", "note"))
+    ]
+    scheduler.start()
+    states = [(await queue.wait_result(number, 10)).state for number in numbers]
+    assert states == ["done", "failed", "done"]
+    assert seen == ["0", "1", "2"]
+    assert scheduler.healthy
+    await scheduler.shutdown()
+    await queue.aclose()
+
+
+async def test_the_end_of_a_command_waits_for_a_locked_file(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+    queue = CommandQueue(path, role="worker", busy_timeout=0.05)
+    scheduler = Scheduler(None, queue, schedule=False)
+    locked = asyncio.Event()
+    runs = 0
+    other = sqlite3.connect(path, isolation_level=None)
+
+    @scheduler.handler("lock")
+    async def lock(_command: Command) -> None:
+        nonlocal runs
+        runs += 1
+        other.execute("BEGIN IMMEDIATE")
+        locked.set()
+
+    scheduler.start()
+    await scheduler.wait_started()
+    number = await queue.enqueue("lock")
+    await asyncio.wait_for(locked.wait(), 10)
+    while not scheduler.statistics().warnings:
+        await asyncio.sleep(0.01)
+    other.execute("COMMIT")
+    other.close()
+    assert (await queue.wait_result(number, 10)).state == "done"
+    assert runs == 1
+    await scheduler.shutdown()
+    await queue.aclose()
+
+
+async def test_a_shutdown_lets_the_running_handler_end_and_gives_the_others_back(
+    tmp_path: Path,
+) -> None:
+    queue, scheduler, seen = await start(tmp_path / "q.db")
+    begun = asyncio.Event()
+
+    @scheduler.handler("slow")
+    async def slow(_command: Command) -> None:
+        begun.set()
+        await asyncio.sleep(0.3)
+        seen.append("slow")
+
+    numbers = [
+        await queue.enqueue(verb, key=str(key)) for key, verb in enumerate(("slow", "note", "note"))
+    ]
+    scheduler.start()
+    await asyncio.wait_for(begun.wait(), 10)
+    await scheduler.shutdown()
+    assert seen == ["slow"]
+    assert (await queue.wait_result(numbers[0], 1)).state == "done"
+    for number in numbers[1:]:
+        found = await queue.get(number)
+        assert found is not None
+        assert found.state == "ready"
+    await queue.aclose()
+
+
+async def test_a_handler_may_ask_for_the_shutdown(tmp_path: Path) -> None:
+    queue, scheduler, _ = await start(tmp_path / "q.db")
+
+    @scheduler.handler("quit")
+    async def leave(_command: Command) -> str:
+        await scheduler.shutdown()
+        return "good night"
+
+    scheduler.start()
+    number = await queue.enqueue("quit")
+    await asyncio.wait_for(scheduler.wait(), 5)
+    await scheduler.shutdown()
+    assert (await queue.wait_result(number, 1)).result == "good night"
+    await queue.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -171,6 +172,72 @@ def test_sigterm_gives_the_command_back_and_ends_the_program(db: Path, tmp_path:
         found = queue.get(number)
     assert found is not None
     assert found.state == "ready"
+
+
+def test_a_program_that_ignores_sigterm_is_killed_and_its_command_goes_back(
+    db: Path, tmp_path: Path
+) -> None:
+    (number,) = send(db, ("x",))
+    pid = tmp_path / "pid"
+    line = f"sh -c 'trap \"\" TERM; echo $$ > {pid}; while :; do sleep 1; done'"
+    worker = subprocess.Popen(
+        command_line(db, line, "--lease", "0.5"), stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 20
+    while not (pid.exists() and pid.read_text().strip()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    worker.send_signal(signal.SIGTERM)
+    _, said = worker.communicate(timeout=30)
+    assert worker.returncode == 143
+    assert not runs(int(pid.read_text()))
+    with SyncCommandQueue(db) as queue:
+        found = queue.get(number)
+    assert found is not None
+    # Given back, not run out: its lease was renewed until the end.
+    assert (found.state, found.attempt) == ("ready", 1)
+    assert "not ours" not in said
+
+
+@pytest.mark.parametrize("leave", ["sleep 600 >&- &", "setsid sleep 600 >&- &"])
+def test_what_a_program_leaves_behind_is_not_waited_for(
+    db: Path, work: Work, tmp_path: Path, leave: str
+) -> None:
+    numbers = send(db, ("x",), ("x",))
+    pids = tmp_path / "pids"
+    began = time.monotonic()
+    done = work(f"sh -c '{leave} echo $! >> {pids}; exit 0'", "--timeout", "30")
+    for pid in pids.read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+    assert [outcome(db, number) for number in numbers] == ["done", "done"]
+    assert time.monotonic() - began < 30
+    assert "Exception" not in done.stderr
+
+
+def test_records_are_alone_on_stdout(db: Path, work: Work) -> None:
+    send(db, ("x",), ("x",))
+    done = work("printf words", "--json")
+    assert [json.loads(line)["outcome"] for line in done.stdout.splitlines()] == ["done", "done"]
+    assert "words" in done.stderr
+
+
+def test_a_job_that_somebody_else_got_meanwhile_is_told_as_lost(db: Path) -> None:
+    (number,) = send(db, ("x",))
+    worker = subprocess.Popen(
+        command_line(db, "sleep 1", "--lease", "0.3", "--json"), stdout=subprocess.PIPE, text=True
+    )
+    with SyncCommandQueue(db, role="worker") as queue:
+        while (found := queue.get(number)) is None or found.state != "claimed":
+            time.sleep(0.02)
+        worker.send_signal(signal.SIGSTOP)
+        while not (claimed := queue.claim(1)):
+            time.sleep(0.02)
+        queue.ack(claimed[0])
+    worker.send_signal(signal.SIGCONT)
+    assert worker.stdout is not None
+    record = json.loads(worker.stdout.readline())
+    worker.terminate()
+    worker.communicate(timeout=20)
+    assert record["outcome"] == "lost"
 
 
 @pytest.mark.parametrize(

@@ -102,29 +102,45 @@ class JobEnd:
         return self.code == RETRY_EXIT
 
 
-async def run_job(arguments: list[str], command: Command, timeout: float | None) -> JobEnd:  # noqa: ASYNC109
+async def run_job(
+    arguments: list[str],
+    command: Command,
+    timeout: float | None,  # noqa: ASYNC109
+    *,
+    stdout: int | None = None,
+) -> JobEnd:
     """Run the program to its end, in a process group of its own; cancelling ends the group.
+
+    What it leaves behind in the background is neither waited for nor ended, unless it is ended.
 
     Args:
         arguments: the program and its arguments; no shell sees them.
         command: what it is for; the environment has the fields as VOICECORE_ID and so on.
         timeout: seconds; then the group gets SIGTERM, two seconds later SIGKILL.
+        stdout: a descriptor for its standard output; None: this process's.
     """
     environment = {
         **os.environ,
         **{f"VOICECORE_{name.upper()}": text for name, text in field_texts(command).items()},
     }
+    # A pipe of our own: a process's wait() lasts until the pipes that asyncio made are closed, and
+    # what the program has left behind may hold them open.
+    words, standard_error = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
+            stdout=stdout,
+            stderr=standard_error,
             env=environment,
             start_new_session=True,
         )
     except (OSError, ValueError) as problem:
+        os.close(words)
         return JobEnd(None, f"{arguments[0]} cannot be started: {problem}")
-    complaint = asyncio.ensure_future(_read_tail(process.stderr))
+    finally:
+        os.close(standard_error)
+    complaint = asyncio.ensure_future(_read_tail(words))
     try:
         async with asyncio.timeout(timeout):
             await process.wait()
@@ -135,22 +151,33 @@ async def run_job(arguments: list[str], command: Command, timeout: float | None)
         await _end_group(process)
         raise
     finally:
-        # Something it left behind may hold the pipe open: its words do not matter any more.
-        done, _ = await asyncio.wait({complaint}, timeout=0.2)
-        if not done:
+        # The words of what it left behind do not matter any more.
+        _, late = await asyncio.wait({complaint}, timeout=0.2)
+        if late:
             complaint.cancel()
+            await asyncio.wait({complaint})
     code = process.returncode
     if code == 0:
         return JobEnd(0, "")
-    said = complaint.result() if done else ""
+    said = complaint.result()
     how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
     return JobEnd(code, f"{how}: {said}" if said else how)
 
 
-async def _read_tail(stream: asyncio.StreamReader | None) -> str:
+async def _read_tail(pipe: int) -> str:
+    """To the end, or until it is cancelled; the pipe is closed then."""
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(pipe, "rb", buffering=0)
+    )
     tail = b""
-    while stream is not None and (chunk := await stream.read(65536)):
-        tail = (tail + chunk)[-_TAIL:]
+    try:
+        while chunk := await reader.read(65536):
+            tail = (tail + chunk)[-_TAIL:]
+    except asyncio.CancelledError:
+        pass  # what has come is what there is
+    finally:
+        transport.close()
     return tail.decode("utf-8", "replace").strip()
 
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,10 @@ class WorkOptions:
 class JobScheduler(Scheduler):
     """Every command is a program; several run at a time."""
 
+    SHUTDOWN_TIMEOUT_SECONDS = 12
+    _SHUTDOWN_SHARES = (0.5, 0.4)
+    """Six seconds for programs to end by themselves; then SIGTERM, and SIGKILL after two more."""
+
     def __init__(self, options: WorkOptions, queue: CommandQueue) -> None:
         super().__init__(None, queue, period=options.period, budget=options.jobs)
         self._options = options
@@ -58,28 +63,32 @@ class JobScheduler(Scheduler):
         began = time.monotonic()
         try:
             end = await run_job(
-                self._options.template.arguments(command), command, self._options.timeout
+                self._options.template.arguments(command),
+                command,
+                self._options.timeout,
+                # Records and what programs say would be mixed.
+                stdout=sys.stderr.fileno() if self._options.json else None,
             )
         except asyncio.CancelledError:
             # The worker ends: somebody else does it, from the beginning.
             with contextlib.suppress(VoicecoreError):
-                await self.queue.give_back(command)
+                await self._finish(command, lambda: self.queue.give_back(command))
             raise
         outcome = await self._settle(command, end)
         self._last = time.monotonic()
         self._tell(command, end, outcome, time.monotonic() - began)
 
     async def _settle(self, command: Command, end: JobEnd) -> str:
-        if not end.problem:
-            await self._finish(command, lambda: self.queue.ack(command))
-            return "done"
         tries = max(command.max_attempts, self._options.tries)
-        if end.retry and command.attempt < tries:
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (command.attempt - 1))
-            await self._finish(command, lambda: self.queue.give_back(command, delay=pause))
-            return "retry"
-        await self._finish(command, lambda: self.queue.fail(command, end.problem))
-        return "failed"
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (command.attempt - 1))
+        end_it: Callable[[], Awaitable[object]]
+        if not end.problem:
+            outcome, end_it = "done", lambda: self.queue.ack(command)
+        elif end.retry and command.attempt < tries:
+            outcome, end_it = "retry", lambda: self.queue.give_back(command, delay=pause)
+        else:
+            outcome, end_it = "failed", lambda: self.queue.fail(command, end.problem)
+        return outcome if await self._finish(command, end_it) else "lost"
 
     def _tell(self, command: Command, end: JobEnd, outcome: str, seconds: float) -> None:
         if self._options.json:
@@ -121,12 +130,13 @@ Examples:
 The line is split once, like a shell would; fields are put into single arguments and no shell sees
 them: {id} {command} {entry_id} {key} {args} {requested_by} {attempt}. The environment has them as
 VOICECORE_ID, VOICECORE_COMMAND and so on. A program that ends with 0 is done, with 75 it is tried
-again later, with anything else it has failed. Its lease is renewed while it runs.
+again later, with anything else it has failed. Its lease is renewed while it runs. What it leaves
+behind in the background is not waited for.
 
 \b
 Exit codes: 0 ended by --until-empty, 1 internal error, 2 usage, 3 the queue cannot be opened, 130
-and 143 ended by SIGINT and SIGTERM: programs still running after 8 seconds are ended, and their
-commands go back into the line.
+and 143 ended by SIGINT and SIGTERM: programs still running after 6 seconds are ended (SIGTERM, two
+seconds later SIGKILL), and their commands go back into the line.
 """,
 )
 @click.option("--db", required=True, type=click.Path(dir_okay=False), help="The queue's file.")
@@ -174,7 +184,12 @@ commands go back into the line.
 )
 @keep_awake_option
 @click.option("--until-empty", is_flag=True, help="End when nothing waits any more.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON record a command, on stdout.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One JSON record a command, on stdout; programs' own goes to stderr.",
+)
 def work(
     db: str,
     line: str,

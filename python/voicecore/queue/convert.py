@@ -245,4 +245,10 @@ def new_commands(
 
 def result_text(result: object) -> str:
     """A result as the history keeps it: a text as it is, the rest as JSON."""
-    return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+    try:
+        text = result if isinstance(result, str) else _ENCODER.encode(result)
+        if not text.isascii():
+            text.encode()
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise InvalidArgument(f"result: {problem}; expected a text or what JSON can hold") from None
+    return text

@@ -7,17 +7,20 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from voicecore.database import DatabaseError
 from voicecore.errors import InvalidArgument, StaleClaim, VoicecoreError
 from voicecore.queue import EVERY_KEY, KNOWN_VERBS, Command
+from voicecore.queue.convert import result_text
 
 if TYPE_CHECKING:
     from voicecore.scheduler.scheduler import Scheduler
 
 log = logging.getLogger("voicecore.scheduler")
 
+T = TypeVar("T")
 Handler = Callable[[Command], Awaitable[object]]
 
 _QUEUED_PAUSE: Final = 1.0
@@ -25,6 +28,10 @@ _QUEUED_PAUSE: Final = 1.0
 _REPLACE_PATIENCE: Final = 5.0
 _ACK_PATIENCE: Final = 0.005
 """Seconds for which an outcome may wait for those of the commands behind it."""
+_END_PAUSE: Final = 0.25
+_END_PATIENCE: Final = 60.0
+"""Seconds for which the end of a command is tried while the file takes nothing. Meanwhile its lease
+is renewed, so that nobody carries it out again."""
 
 
 class MissingEntry(VoicecoreError, ValueError):
@@ -48,64 +55,109 @@ class CommandDrain:
             commands = await scheduler._take_commands()
             if not commands:
                 return
+            begun = 0
             try:
                 for command in commands:
+                    if not scheduler._admitting:
+                        break
+                    begun += 1
                     await scheduler._carry_out(command)
                     if self._done and time.monotonic() - self._done_since > _ACK_PATIENCE:
                         await self._acknowledge()
+            except scheduler.recoverable():
+                raise
+            except BaseException:
+                # The end of the scheduler: what goes back below is for somebody else.
+                scheduler._close_admission()
+                raise
             finally:
                 # Also when this is cancelled: what was carried out must not be carried out again.
-                if self._done:
-                    await asyncio.shield(self._acknowledge())
+                if self._done or begun < len(commands):
+                    await asyncio.shield(self._leave(commands[begun:]))
 
     async def carry_out(self, command: Command) -> None:
         """One command: done, failed, or given back when this is cancelled."""
         scheduler = self._scheduler
         try:
             result = await self._execute(command)
+            text = None if result is None else result_text(result)
         except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                # Not this scheduler's end: something that the handler waited for was cancelled.
+                problem = "what it waited for was cancelled"
+                scheduler._supervisor.warn("Command %s failed: %s", command.command, problem)
+                await self._fail(command, problem)
+                return
             with contextlib.suppress(Exception):
-                give_back = self.finish(command, lambda: scheduler.queue.give_back(command))
-                await asyncio.shield(give_back)
+                await asyncio.shield(self._give_back(command))
             raise
         except scheduler.recoverable() as problem:
             scheduler._supervisor.warn("Command %s failed: %s", command.command, problem)
-            await self._fail(command, problem)
+            await self._fail(command, str(problem) or type(problem).__name__)
         except Exception as bug:
-            await self._fail(command, bug)
+            await self._fail(command, str(bug) or type(bug).__name__)
             raise
         else:
-            if result is not None:
-                self.outcomes[result if isinstance(result, str) else "done"] += 1
+            if text is not None:
+                # Texts of the user's own could be a new one each time.
+                self.outcomes["done" if command.command in self.handlers else text] += 1
                 if not self._done:
                     self._done_since = time.monotonic()
-                self._done.append((command, result))
+                self._done.append((command, text))
 
-    async def finish(self, command: Command, end: Callable[[], Awaitable[object]]) -> None:
-        """End a claim; a stale one belongs to somebody else by now, and is left alone."""
+    async def finish(self, command: Command, end: Callable[[], Awaitable[object]]) -> bool:
+        """End a claim; a stale one belongs to somebody else by now, and is left alone: False."""
         try:
-            await end()
+            await self._insist(end)
+            return True
         except StaleClaim as stale:
             self._scheduler._supervisor.warn(
                 "Command %s was not ours any more: %s", command.id, stale
             )
+            return False
         finally:
             self._forget(command)
+
+    async def _insist(self, end: Callable[[], Awaitable[T]]) -> T:
+        """Try again while the file takes nothing: an end that is lost is carried out twice."""
+        supervisor = self._scheduler._supervisor
+        deadline = time.monotonic() + _END_PATIENCE
+        while True:
+            try:
+                return await end()
+            except DatabaseError as problem:
+                if time.monotonic() > deadline or not self._scheduler._admitting:
+                    raise
+                supervisor.warn("The end of a command is not in the file yet: %s", problem)
+            await asyncio.sleep(_END_PAUSE)
 
     async def _acknowledge(self) -> None:
         """What a drain has carried out, in one transaction: a commit costs more than a handler."""
         done, self._done = self._done, []
         try:
-            for stale in await self._scheduler.queue.ack_many(done):
+            queue = self._scheduler.queue
+            for stale in await self._insist(lambda: queue.ack_many(done)):
                 self._scheduler._supervisor.warn("Command %s was not ours any more", stale)
         finally:
             for command, _result in done:
                 self._forget(command)
 
-    async def _fail(self, command: Command, problem: BaseException) -> None:
+    async def _leave(self, not_begun: Sequence[Command]) -> None:
+        """The end of a drain: what it has not come to is for the next one, here or elsewhere."""
+        try:
+            if self._done:
+                await self._acknowledge()
+        finally:
+            for command in not_begun:
+                await self._give_back(command)
+
+    async def _give_back(self, command: Command) -> None:
+        await self.finish(command, lambda: self._scheduler.queue.give_back(command))
+
+    async def _fail(self, command: Command, problem: str) -> None:
         self.outcomes["failed"] += 1
-        text = str(problem) or type(problem).__name__
-        await self.finish(command, lambda: self._scheduler.queue.nack(command, text))
+        await self.finish(command, lambda: self._scheduler.queue.nack(command, problem))
 
     def _forget(self, command: Command) -> None:
         if self._scheduler._native is not None:

@@ -69,6 +69,9 @@ class Scheduler:
     SHUTDOWN_TIMEOUT_SECONDS: ClassVar[float] = 8
     """For the whole shutdown (R40)."""
 
+    _SHUTDOWN_SHARES: ClassVar[tuple[float, float]] = (0.75, 0.0625)
+    """Of it, for tasks that run, and for those that are cancelled then."""
+
     def __init__(
         self,
         client: Any = None,
@@ -190,12 +193,17 @@ class Scheduler:
 
         Admission closes, sessions fall silent, background tasks get the time that is left, the
         tick ends, the state is cleared, the client is closed. Each step runs whatever the others
-        did. Commands that were claimed and not begun go back into the line.
+        did. Commands that were claimed and not begun go back into the line at once.
+
+        From a handler or a session it begins, and returns: it waits for them, not they for it.
         """
         if self._shutdown is None:
             self._shutdown = asyncio.get_running_loop().create_task(
                 ShutdownSteps(self).run(), name="voicecore-shutdown"
             )
+        asking = asyncio.current_task()
+        if asking is self._runner or asking in self._pending_tasks:
+            return  # it waits for whoever asks here
         await asyncio.shield(self._shutdown)
 
     def install_signal_handlers(self) -> None:
@@ -318,8 +326,8 @@ class Scheduler:
     async def _carry_out(self, command: Command) -> None:
         await self._commands.carry_out(command)
 
-    async def _finish(self, command: Command, end: Callable[[], Awaitable[object]]) -> None:
-        await self._commands.finish(command, end)
+    async def _finish(self, command: Command, end: Callable[[], Awaitable[object]]) -> bool:
+        return await self._commands.finish(command, end)
 
     def _spawn(self, work: Any) -> asyncio.Task[Any]:
         return self._supervisor.spawn(work)
@@ -329,6 +337,11 @@ class Scheduler:
     @property
     def _native(self) -> _core.Scheduler | None:
         return self._turns.native
+
+    def _close_admission(self) -> None:
+        self._admitting = False
+        if self._native is not None:
+            self._native.close_admission()
 
     def _busy_now(self) -> bool:
         return self.running and self._turns.under_way

@@ -10,15 +10,12 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from voicecore.scheduler.scheduler import Scheduler
 
 log = logging.getLogger("voicecore.scheduler")
-
-_KEPT: Final = 0.25
-"""The part of the time that waiting for sessions must leave for the steps behind it."""
 
 
 class ShutdownSteps:
@@ -32,12 +29,13 @@ class ShutdownSteps:
     async def run(self) -> None:
         """Admission, audio, background tasks, tick, state, client; in this order."""
         scheduler = self._scheduler
-        scheduler._admitting = False  # first: nothing may start while the rest is waited for
+        scheduler._close_admission()  # first: nothing may start while the rest is waited for
         for step in (
-            self._stop_claiming,
+            self._give_back,
             self._stop_audio,
             self._wait_for_tasks,
             self._cancel_tick,
+            self._stop_native,
             self._clear_state,
             self._close_client,
             self._close_queue,
@@ -55,33 +53,42 @@ class ShutdownSteps:
         except Exception:
             log.exception("Shutdown: %s failed", step.__name__.strip("_"))
 
-    async def _stop_claiming(self) -> None:
+    async def _give_back(self) -> None:
+        """What is claimed and not begun: the next run has it."""
         scheduler = self._scheduler
-        native = scheduler._native
-        if native is None:
+        if scheduler._native is None:
             return
-        await asyncio.get_running_loop().run_in_executor(None, native.stop)
-        # Claimed and not begun: the next run has them.
-        for row in native.take():
+        for row in scheduler._native.take():
             from voicecore.queue import command_from_row
 
             with contextlib.suppress(Exception):
-                await scheduler.queue.give_back(command_from_row(row))
+                await scheduler._commands._give_back(command_from_row(row))
+
+    async def _stop_native(self) -> None:
+        """Behind the tasks, whose leases it renews."""
+        native = self._scheduler._native
+        if native is None:
+            return
+        await asyncio.get_running_loop().run_in_executor(None, native.stop)
+        await self._give_back()  # a claim may have been under way
 
     async def _stop_audio(self) -> None:
         for session in list(self._scheduler._starts.running.values()):
             session.stop()
 
     async def _wait_for_tasks(self) -> None:
-        pending = set(self._scheduler._pending_tasks)
+        scheduler = self._scheduler
+        for_running, for_cancelled = scheduler._SHUTDOWN_SHARES
+        pending: set[asyncio.Task[Any]] = set(scheduler._pending_tasks)
+        pending |= scheduler._turns.last()
         if pending:
-            left = self._deadline - time.monotonic() - self._seconds * _KEPT
+            left = self._deadline - time.monotonic() - self._seconds * (1.0 - for_running)
             _, pending = await asyncio.wait(pending, timeout=max(0.0, left))
         for task in pending:
             task.cancel()
         if pending:
-            await asyncio.wait(pending, timeout=self._seconds * _KEPT / 4)
-        await self._scheduler.sessions.settle()
+            await asyncio.wait(pending, timeout=self._seconds * for_cancelled)
+        await scheduler.sessions.settle()
 
     async def _cancel_tick(self) -> None:
         self._scheduler._turns.leave()

@@ -67,22 +67,31 @@ class Supervisor:
             self._die(bug)
 
     def _on_runner_done(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            return
-        bug = task.exception()
-        if bug is not None:
-            self._die(bug)
+        scheduler = self._scheduler
+        if not task.cancelled():
+            bug = task.exception()
+            if bug is not None:
+                self._die(bug)
+        elif scheduler._shutdown is None and not task.cancelling():
+            self._die(RuntimeError("something that the scheduler's loop waited for was cancelled"))
+        elif scheduler._shutdown is None:
+            # By its owner, instead of a shutdown: nobody carries out what would be claimed.
+            self._stop_native()
+
+    def _stop_native(self) -> None:
+        """What it has claimed is given back by its lease; it must not claim any more."""
+        scheduler = self._scheduler
+        scheduler._close_admission()
+        if scheduler._native is not None:
+            asyncio.get_running_loop().run_in_executor(None, scheduler._native.stop)
 
     def _die(self, bug: BaseException) -> None:
         if self.fatal is not None:
             return
         self.fatal = bug
         scheduler = self._scheduler
-        scheduler._admitting = False
         log.critical("The scheduler has ended because of a bug", exc_info=bug)
-        if scheduler._native is not None:
-            # What it has claimed is given back by its lease; it must not claim any more.
-            asyncio.get_running_loop().run_in_executor(None, scheduler._native.stop)
+        self._stop_native()
         if scheduler._runner is not None and not scheduler._runner.done():
             scheduler._runner.cancel()
         if scheduler.on_fatal is not None:

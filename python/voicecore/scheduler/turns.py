@@ -46,10 +46,10 @@ class Turns:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until it is cancelled, or a bug ends it."""
+        """Until the shutdown, or a bug ends it."""
         scheduler = self._scheduler
         await self._begin()
-        while True:
+        while scheduler._admitting:
             self._working = False
             await self._wake.wait()
             self._wake.clear()
@@ -59,6 +59,12 @@ class Turns:
                 await scheduler.tick()
             else:
                 await scheduler._supervisor.guarded("draining commands", scheduler._drain_commands)
+
+    def last(self) -> set[asyncio.Task[None]]:
+        """The loop, when it is in a turn, which is its last: admission is closed."""
+        runner = self._scheduler._runner
+        here = runner is not None and runner.get_loop() is asyncio.get_running_loop()
+        return {runner} if runner and here and self.started.is_set() and self._working else set()
 
     def leave(self) -> None:
         """Hear no more of the native half, which was stopped. Idempotent."""
