@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 
 import pytest
@@ -16,7 +17,7 @@ import uvloop
 
 import voicecore
 from conftest import Runner, native_threads
-from voicecore import Engine, MemorySink, NullSink, ToneSource
+from voicecore import Engine, MemorySink, NullSink, Receiver, ToneSource, _bridge
 
 pytestmark = pytest.mark.slow
 
@@ -322,6 +323,42 @@ def test_two_hundred_cancelled_waits_leave_nothing(run: Runner) -> None:
             assert not player._waiters
             player.stop()
             await player.wait_finished()
+
+    run(main())
+
+
+def test_cancelled_waits_for_a_receiver_are_told_of_nothing(run: Runner) -> None:
+    async def main() -> None:
+        receiver = Receiver(mode="none")
+        for i in range(200):
+            waiter = asyncio.create_task(receiver.wait())
+            await asyncio.sleep(0 if i % 2 else 0.0005)
+            waiter.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiter
+        receiver.stop()
+        while receiver.running:
+            time.sleep(0.01)  # the loop hears nothing
+        time.sleep(0.1)
+        channel = _bridge.current()._channel
+        assert channel is not None
+        assert channel.drain() == ([], False)
+        await receiver.wait()
+
+    run(main())
+
+
+def test_a_wait_for_a_receiver_goes_on_when_events_of_others_are_lost(run: Runner) -> None:
+    async def main() -> None:
+        async with Receiver(mode="none") as receiver:
+            waiter = asyncio.create_task(receiver.wait())
+            await asyncio.sleep(0)
+            for sweep in list(_bridge.current()._sweepers.values()):
+                sweep()
+            await asyncio.sleep(0.05)
+            assert not waiter.done()
+            receiver.stop()
+            await waiter
 
     run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import subprocess
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 import voicecore
-from conftest import Runner
+from conftest import MUSIC, Runner
 from voicecore import Engine, ManualClock, MemorySink, NullSink
 
 
@@ -208,6 +209,24 @@ def test_cancelling_an_open_returns_at_once(run: Runner) -> None:
                 await opening
             assert time.monotonic() - begin < 1.0
         stuck.release.set()
+
+    run(main())
+
+
+def test_cancelled_opens_leave_no_pump_behind(run: Runner) -> None:
+    async def main() -> None:
+        data = MUSIC.read_bytes()
+        async with Engine() as engine:
+            for delay in (0.0, 0.0005, 0.002) * 20:
+                opening = asyncio.create_task(engine.open(io.BytesIO(data)))
+                await asyncio.sleep(delay)
+                opening.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await (await opening).aclose()
+        deadline = time.monotonic() + 10
+        while any(thread.name == "vc-pump" for thread in threading.enumerate()):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
 
     run(main())
 

@@ -199,13 +199,18 @@ class Receiver:
             if not waiter.done():
                 waiter.set_result(None)
 
+        def on_lost_events() -> None:
+            if not self.running:
+                on_event(0, 0)
+
         subject = self._native.watch(bridge.channel)
-        bridge.subscribe(subject, on_event, lambda: on_event(0, 0))
+        bridge.subscribe(subject, on_event, on_lost_events)
         try:
             if self._native.running:
                 await waiter
         finally:
             bridge.unsubscribe(subject)
+            self._native.unwatch(subject)
         self._native.check()
 
     async def aclose(self) -> None:

@@ -103,7 +103,11 @@ async def transcode(
         if not waiter.done():
             waiter.set_result(None)
 
-    bridge.subscribe(operation.id, on_event, lambda: on_event(0, 0))
+    def on_lost_events() -> None:
+        if not operation.running:
+            on_event(0, 0)
+
+    bridge.subscribe(operation.id, on_event, on_lost_events)
     try:
         while operation.running:
             await asyncio.wait([waiter], timeout=0.1)

@@ -25,6 +25,10 @@ class EndBell {
         }
         return subject;
     }
+    void unwatch(std::uint64_t subject) noexcept {
+        const std::lock_guard lock{mutex_};
+        std::erase_if(watchers_, [&](const auto& one) { return one.second == subject; });
+    }
     void ring() noexcept {
         const std::lock_guard lock{mutex_};
         rung_ = true;
@@ -143,6 +147,12 @@ void bind_receiver(py::module_& module) {
                 return self.get().bell->watch(channel.shared());
             },
             py::arg("channel"))
+        .def(
+            "unwatch",
+            [](const ReceiverHandle& self, std::uint64_t subject) {
+                self.get().bell->unwatch(subject);
+            },
+            py::arg("subject"))
         .def(
             "check",
             [](const ReceiverHandle& self) {

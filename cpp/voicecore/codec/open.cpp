@@ -311,11 +311,17 @@ Result<std::unique_ptr<audio::MediaSource>> open_any(const OpenRequest& request,
 Result<std::unique_ptr<audio::MediaSource>> open_media(const OpenRequest& request,
                                                        CancelPtr cancel) {
     silence_ffmpeg();
-    try {
-        return open_any(request, std::move(cancel));
-    } catch (const std::bad_alloc&) {
-        return Error{Errc::no_memory, 0, request.location + ": out of memory"};
-    }
+    Result<std::unique_ptr<audio::MediaSource>> opened = [&] {
+        try {
+            return open_any(request, std::move(cancel));
+        } catch (const std::bad_alloc&) {
+            return Result<std::unique_ptr<audio::MediaSource>>{
+                Error{Errc::no_memory, 0, request.location + ": out of memory"}};
+        }
+    }();
+    // Whoever delivers its bytes is let go, however far this came.
+    if (!opened && request.input) request.input->interrupt();
+    return opened;
 }
 
 }  // namespace voicecore::codec

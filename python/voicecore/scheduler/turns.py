@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import warnings
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,7 @@ class Turns:
         """Warn of processes whose SQLite can damage the log of a file that is checkpointed here."""
         queue = self._scheduler.queue
         for other in await queue.workers():
-            if other.owner == queue.owner or not _core.owner_may_live(other.owner):
+            if other.pid == os.getpid() or not _core.owner_may_live(other.owner):
                 continue
             if has_wal_race(other.sqlite_version):
                 log.warning(
