@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from conftest import native_threads
-from voicecore import Command, CommandQueue, Scheduler, Session, SyncCommandQueue
+from voicecore import Command, CommandQueue, Scheduler, Session, SessionMutex, SyncCommandQueue
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -280,3 +280,20 @@ async def test_a_handler_may_ask_for_the_shutdown(tmp_path: Path) -> None:
     await scheduler.shutdown()
     assert (await queue.wait_result(number, 1)).result == "good night"
     await queue.aclose()
+
+
+async def test_a_session_that_outlives_its_queue_leaves_its_lease_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with CommandQueue(tmp_path / "q.db", role="worker") as queue:
+        claim = SessionMutex(queue).claim_nowait("g", 1)
+        assert claim is not None
+        await claim.persist()
+    claim.release_nowait()
+    loop = asyncio.get_running_loop()
+    unheard: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _loop, context: unheard.append(context))
+    await asyncio.sleep(0.05)
+    gc.collect()
+    assert unheard == []
+    assert "The lease of key g stays until it runs out" in caplog.text

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, cast
 
 from voicecore import _bridge, _core
-from voicecore.errors import Closed, StaleClaim
+from voicecore.errors import Closed, StaleClaim, VoicecoreError
 from voicecore.queue import CommandQueue, key_text
+
+log = logging.getLogger("voicecore.sessions")
 
 
 class SessionTaken(StaleClaim):
@@ -185,8 +188,12 @@ class SessionMutex:
             return  # a session whose loop was closed by hand: its lease runs out
 
         async def end() -> None:
-            with contextlib.suppress(StaleClaim):
+            try:
                 await self.queue.end_session(key, attempt, outcome)
+            except StaleClaim:
+                pass
+            except VoicecoreError as problem:
+                log.warning("The lease of key %s stays until it runs out: %s", key, problem)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._ending.discard(task)
