@@ -64,11 +64,10 @@ class CommandDrain:
                     await scheduler._carry_out(command)
                     if self._done and time.monotonic() - self._done_since > _ACK_PATIENCE:
                         await self._acknowledge()
-            except scheduler.recoverable():
-                raise
-            except BaseException:
-                # The end of the scheduler: what goes back below is for somebody else.
-                scheduler._close_admission()
+            except Exception as problem:
+                if not isinstance(problem, scheduler.recoverable()):
+                    # The end of the scheduler: what goes back below is for somebody else.
+                    scheduler._close_admission()
                 raise
             finally:
                 # Also when this is cancelled: what was carried out must not be carried out again.
@@ -90,7 +89,7 @@ class CommandDrain:
                 await self._fail(command, problem)
                 return
             with contextlib.suppress(Exception):
-                await asyncio.shield(self._give_back(command))
+                await asyncio.shield(self.give_back(command))
             raise
         except scheduler.recoverable() as problem:
             scheduler._supervisor.warn("Command %s failed: %s", command.command, problem)
@@ -150,9 +149,10 @@ class CommandDrain:
                 await self._acknowledge()
         finally:
             for command in not_begun:
-                await self._give_back(command)
+                await self.give_back(command)
 
-    async def _give_back(self, command: Command) -> None:
+    async def give_back(self, command: Command) -> None:
+        """To whoever claims it next."""
         await self.finish(command, lambda: self._scheduler.queue.give_back(command))
 
     async def _fail(self, command: Command, problem: str) -> None:

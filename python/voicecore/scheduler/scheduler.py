@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
 from voicecore import _core, _validate
 from voicecore.database import DatabaseError
-from voicecore.errors import Closed, InvalidArgument
+from voicecore.errors import Closed, InvalidArgument, VoicecoreError
 from voicecore.queue import Command, CommandQueue, command_from_row, key_text
 from voicecore.scheduler.commands import CommandDrain, Handler, MissingEntry
 from voicecore.scheduler.due import DueStarts, checker_of
@@ -342,6 +343,19 @@ class Scheduler:
         self._admitting = False
         if self._native is not None:
             self._native.close_admission()
+
+    async def _give_back_handed(self) -> None:
+        """What is claimed and not begun: the next run has it."""
+        if self._native is not None:
+            for row in self._native.take():
+                with contextlib.suppress(VoicecoreError):
+                    await self._commands.give_back(command_from_row(row))
+
+    async def _leave_native(self) -> None:
+        """The native half ends; a claim may have been under way."""
+        if self._native is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._native.stop)
+            await self._give_back_handed()
 
     def _busy_now(self) -> bool:
         return self.running and self._turns.under_way

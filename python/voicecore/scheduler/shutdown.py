@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
 import signal
@@ -54,23 +53,11 @@ class ShutdownSteps:
             log.exception("Shutdown: %s failed", step.__name__.strip("_"))
 
     async def _give_back(self) -> None:
-        """What is claimed and not begun: the next run has it."""
-        scheduler = self._scheduler
-        if scheduler._native is None:
-            return
-        for row in scheduler._native.take():
-            from voicecore.queue import command_from_row
-
-            with contextlib.suppress(Exception):
-                await scheduler._commands._give_back(command_from_row(row))
+        await self._scheduler._give_back_handed()
 
     async def _stop_native(self) -> None:
-        """Behind the tasks, whose leases it renews."""
-        native = self._scheduler._native
-        if native is None:
-            return
-        await asyncio.get_running_loop().run_in_executor(None, native.stop)
-        await self._give_back()  # a claim may have been under way
+        # Behind the tasks, whose leases it renews.
+        await self._scheduler._leave_native()
 
     async def _stop_audio(self) -> None:
         for session in list(self._scheduler._starts.running.values()):

@@ -24,6 +24,7 @@ class Supervisor:
         self._scheduler = scheduler
         self.fatal: BaseException | None = None
         self.warnings = 0
+        self._stopping: asyncio.Task[None] | None = None
 
     @property
     def healthy(self) -> bool:
@@ -79,11 +80,12 @@ class Supervisor:
             self._stop_native()
 
     def _stop_native(self) -> None:
-        """What it has claimed is given back by its lease; it must not claim any more."""
-        scheduler = self._scheduler
-        scheduler._close_admission()
-        if scheduler._native is not None:
-            asyncio.get_running_loop().run_in_executor(None, scheduler._native.stop)
+        """It must not claim any more; what it has in hand goes back, or waits for its lease."""
+        self._scheduler._close_admission()
+        if self._stopping is None:
+            self._stopping = asyncio.get_running_loop().create_task(
+                self._scheduler._leave_native(), name="voicecore-stop"
+            )
 
     def _die(self, bug: BaseException) -> None:
         if self.fatal is not None:
