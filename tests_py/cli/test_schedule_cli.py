@@ -241,12 +241,22 @@ def test_import_reads_a_calendar_or_refuses_it_whole(here: Here, db: Path, tmp_p
     assert names(here, db) == ["Yoga", "A"]
 
 
+def test_a_calendar_may_be_folded_within_a_character(here: Here, db: Path, tmp_path: Path) -> None:
+    data = "BEGIN:VEVENT\r\nSUMMARY:früh\r\nDTSTART:20260302T080000Z\r\nEND:VEVENT\r\n".encode()
+    cut = data.index("ü".encode()) + 1
+    file = tmp_path / "c.ics"
+    file.write_bytes(data[:cut] + b"\r\n " + data[cut:])
+    assert here("schedule", "import", file, "--db", db).code == 0
+    assert names(here, db) == ["früh"]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "code"),
     [
         ("no.toml", None, 3),
         ("bad.toml", b"[", 3),
         ("bytes.json", b"\xff", 3),
+        ("bytes.ics", b"DTSTART:\xff", 3),
         ("what.txt", b"", 2),
     ],
 )

@@ -183,6 +183,31 @@ def test_an_event_becomes_an_entry_in_its_zone() -> None:
     assert entry == ScheduleEntry("Yoga, früh", rule, "Europe/Berlin")
 
 
+EVENT = "BEGIN:VEVENT\r\nSUMMARY:Yoga\r\n{}\r\nDTSTART:20260302T080000Z\r\nEND:VEVENT\r\n"
+
+
+@pytest.mark.parametrize("between", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e"])
+def test_only_line_ends_end_a_line_of_a_calendar(between: str) -> None:
+    (entry,) = from_icalendar(EVENT.format(f"DESCRIPTION:first{between}RRULE:FREQ=DAILY"))
+    assert entry.rule == FixedTimes(["08:00"], first="2026-03-02", last="2026-03-02")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_lines_of_a_calendar_may_end_with_lf_or_cr_alone(end: str) -> None:
+    text = EVENT.format("RRULE:FREQ=DA\r\n ILY").replace("\r\n", end)
+    assert from_icalendar(text)[0].rule == FixedTimes(["08:00"], first="2026-03-02")
+
+
+def test_a_line_may_be_folded_within_a_character() -> None:
+    data = EVENT.format("X:").replace("Yoga", "früh").encode()
+    cut = data.index("ü".encode()) + 1
+    folded = data[:cut] + b"\r\n " + data[cut:]
+    assert from_icalendar(folded)[0].name == "früh"
+    assert from_icalendar(b"\xef\xbb\xbf" + data)[0].name == "früh"
+    with pytest.raises(InvalidArgument, match="not UTF-8"):
+        from_icalendar(data[:cut] + data[cut + 1 :])
+
+
 def test_an_event_without_a_rule_comes_once() -> None:
     (entry,) = from_icalendar(START)
     assert entry.rule == FixedTimes(["08:00"], first="2026-03-02", last="2026-03-02")

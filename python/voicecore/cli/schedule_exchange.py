@@ -92,14 +92,14 @@ def _read_file(path: str, kind: str | None, zone: str | None) -> list[ScheduleEn
             raise click.UsageError(f"{path}: expected .toml, .json or .ics, or --format")
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        text = data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise Failure(Exit.INPUT, f"{path}: {reason}") from None
-    try:
         if kind == "ics":
-            return from_icalendar(text, zone=zone)
+            return from_icalendar(data, zone=zone)
+        text = data.decode("utf-8-sig")
         return from_toml(text) if kind == "toml" else from_json(text)
+    except OSError as error:
+        raise Failure(Exit.INPUT, f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Failure(Exit.INPUT, f"{path}: not UTF-8") from None
     except InvalidArgument as error:
         raise Failure(Exit.INPUT, error, path) from error
 

@@ -39,11 +39,12 @@ _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(Z?)")
 _LINE = re.compile(r"([A-Za-z0-9-]+)((?:;[^:;\"]+(?:\"[^\"]*\")?)*):(.*)", re.DOTALL)
 
 
-def from_icalendar(text: str, *, zone: str | None = None) -> list[ScheduleEntry]:
+def from_icalendar(text: str | bytes, *, zone: str | None = None) -> list[ScheduleEntry]:
     """Entries from the events of a calendar.
 
     Args:
-        text: an iCalendar file, or only the lines DTSTART and RRULE of one event.
+        text: an iCalendar file, or only the lines DTSTART and RRULE of one event. As bytes in UTF-8
+            lines may also be folded within a character, as the RFC allows.
         zone: for times without a zone of their own; None refuses them.
 
     Returns:
@@ -53,7 +54,7 @@ def from_icalendar(text: str, *, zone: str | None = None) -> list[ScheduleEntry]
         NotRepresentable: an event that an entry cannot express, and why.
         InvalidArgument: not iCalendar, no event in it, or a value of the wrong shape.
     """
-    if not isinstance(text, str):
+    if not isinstance(text, (str, bytes)):
         raise InvalidArgument(f"text: got {type(text).__name__}, expected iCalendar text")
     events = _events(text)
     if not events:
@@ -64,15 +65,27 @@ def from_icalendar(text: str, *, zone: str | None = None) -> list[ScheduleEntry]
 Lines = list[tuple[str, dict[str, str], str]]
 
 
-def _events(text: str) -> list[Lines]:
-    unfolded = re.sub(r"\r?\n[ \t]", "", text)
+def _lines(text: str | bytes) -> list[str]:
+    """Unfolded; a line ends with CRLF, LF or CR, and with nothing else that Unicode knows."""
+    if isinstance(text, str):
+        unfolded = re.sub(r"(?:\r\n|\r|\n)[ \t]", "", text)
+    else:
+        # Folding counts bytes, so that a fold may lie within a character.
+        try:
+            unfolded = re.sub(rb"(?:\r\n|\r|\n)[ \t]", b"", text).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InvalidArgument("iCalendar: not UTF-8") from None
+    return re.split(r"\r\n|\r|\n", unfolded)
+
+
+def _events(text: str | bytes) -> list[Lines]:
     events: list[Lines] = []
     bare: Lines = []
     inside: list[str] = []
-    for line in unfolded.splitlines():
+    for line in _lines(text):
         if not line.strip():
             continue
-        found = _LINE.fullmatch(line.strip())
+        found = _LINE.fullmatch(line.strip(" \t"))
         if found is None:
             raise InvalidArgument(f"iCalendar: got the line {line!r}, expected NAME:VALUE")
         name, value = found[1].upper(), found[3]
