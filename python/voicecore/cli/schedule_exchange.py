@@ -16,7 +16,7 @@ from voicecore.cli.schedule_words import echo_lines, entry_record
 from voicecore.errors import InvalidArgument
 from voicecore.schedule import (
     ScheduleEntry,
-    ScheduleStore,
+    SqliteScheduleStore,
     from_icalendar,
     from_json,
     from_toml,
@@ -55,19 +55,14 @@ def import_(
         raise click.UsageError("--refire goes with --update")
     entries = _read_file(path, kind, zone)
 
-    async def work(store: ScheduleStore) -> list[ScheduleEntry]:
+    async def work(store: SqliteScheduleStore) -> list[ScheduleEntry]:
         now = time.time()
         if not update:
             return await store.add_many([replace(one, generation=1) for one in entries], now=now)
-        known = {one.id: one for one in (await store.read())[0]}
-        done = []
-        for one in entries:
-            if one.id in known:
-                current = replace(one, generation=known[one.id].generation)
-                done.append(await store.update(current, now=now, refire=refire))
-            else:
-                done.append(await store.add(one, now=now))
-        return done
+        try:
+            return await store.merge(entries, now=now, refire=refire)
+        except InvalidArgument as error:
+            raise Failure(Exit.INPUT, error, path) from error
 
     if update:
         ids = [one.id for one in entries if one.id is not None]
