@@ -131,6 +131,14 @@ class ResultFile:
                 os.unlink(self._path)
 
 
+def in_background(fd: int) -> bool:
+    """Whether `fd` is the terminal of this session and other processes have it now."""
+    try:
+        return os.tcgetpgrp(fd) != os.getpgrp()
+    except OSError:
+        return False
+
+
 def stderr_is_terminal() -> bool:
     """Whether a progress line makes sense."""
     return sys.stderr.isatty()

@@ -190,26 +190,32 @@ class PlayRun:
             StatusLine(wanted=not self.options.quiet and stderr_is_terminal()) as line,
             contextlib.ExitStack() as stack,
         ):
+            keyboard: Keyboard | None = None
             if not self.options.virtual:
                 keyboard = stack.enter_context(Keyboard(lambda key: self._on_key(key, player)))
                 signals.also(signal.SIGCONT, keyboard.take)
-
-                def quit_now() -> None:
-                    keyboard.give_back()
-                    die_of(signal.SIGQUIT)
-
-                signals.also(signal.SIGQUIT, quit_now)
                 if keyboard.active:
                     self._say(HELP, 4.0)
-            painter = asyncio.create_task(self._paint(line, player)) if line.shown else None
+
+            def leave() -> None:
+                if keyboard is not None:
+                    keyboard.give_back()
+                line.hide()
+
+            def quit_now() -> None:
+                leave()
+                die_of(signal.SIGQUIT)
+
+            signals.around_stop(leave, None if keyboard is None else keyboard.take)
+            signals.also(signal.SIGQUIT, quit_now)
+            painter = asyncio.create_task(self._paint(line, player, keyboard))
             try:
                 await self._wait(player, signals)
             except (VoicecoreError, Interrupted) as error:
                 self._fail(error)
             finally:
-                if painter is not None:
-                    painter.cancel()
-                    await asyncio.wait([painter])
+                painter.cancel()
+                await asyncio.wait([painter])
 
     async def _wait(self, player: Player, signals: StopSignals) -> None:
         try:
@@ -243,9 +249,12 @@ class PlayRun:
 
     # -- the terminal ------------------------------------------------------------------------------
 
-    async def _paint(self, line: StatusLine, player: Player) -> None:
+    async def _paint(self, line: StatusLine, player: Player, keyboard: Keyboard | None) -> None:
         while True:
-            line.show(self._picture(player))
+            if keyboard is not None:
+                keyboard.follow()
+            if line.shown:
+                line.show(self._picture(player))
             await asyncio.sleep(INTERVAL)
 
     def _picture(self, player: Player) -> PlayPicture:

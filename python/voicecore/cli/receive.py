@@ -140,6 +140,7 @@ async def _receive(options: ReceiveOptions, log: ResultFile | None) -> int:
             address = join_address(source.host, receiver.port)
             click.echo(f"listening on {address} ({source.mode})", err=True)
         with StatusLine(wanted=not options.quiet and stderr_is_terminal()) as line:
+            signals.around_stop(line.hide)
             painter = asyncio.create_task(_paint(line, receiver)) if line.shown else None
             try:
                 await signals.guard(receiver.wait())

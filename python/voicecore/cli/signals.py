@@ -48,6 +48,19 @@ class StopSignals:
         self._extra.append(number)
         self._loop.add_signal_handler(number, action)
 
+    def around_stop(
+        self, leave: Callable[[], object], come_back: Callable[[], object] | None = None
+    ) -> None:
+        """Run `leave` in the loop before Ctrl-Z stops the process, `come_back` when it goes on."""
+
+        def stop() -> None:
+            leave()
+            stop_by(signal.SIGTSTP)
+            if come_back is not None:
+                come_back()
+
+        self.also(signal.SIGTSTP, stop)
+
     @property
     def caught(self) -> int | None:
         """The signal that came first."""
@@ -92,6 +105,14 @@ class StopSignals:
             self._first.set_result(number)
         elif not self._second.done():
             self._second.set_result(number)
+
+
+def stop_by(number: signal.Signals) -> None:
+    """Be stopped as if the signal had never been handled; returns when the process goes on."""
+    handler = signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    signal.signal(number, handler)
+    signal.siginterrupt(number, False)  # as asyncio has it
 
 
 def die_of(number: signal.Signals) -> None:

@@ -130,6 +130,7 @@ async def _transcode(
             known = [length for length in lengths if length is not None]
             total = sum(known) if len(known) == len(lengths) else None
             with StatusLine(wanted=not quiet and stderr_is_terminal()) as line:
+                signals.around_stop(line.hide)
                 began = time.monotonic()
 
                 def progress(done: float) -> None:
