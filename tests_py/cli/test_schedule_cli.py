@@ -301,6 +301,8 @@ def test_a_calendar_may_be_folded_within_a_character(here: Here, db: Path, tmp_p
         ("bad.toml", b"[", 3),
         ("bytes.json", b"\xff", 3),
         ("bytes.ics", b"DTSTART:\xff", 3),
+        ("long.toml", b"schema = " + b"9" * 5000, 3),
+        ("long.json", b'{"schema": ' + b"9" * 5000 + b"}", 3),
         ("what.txt", b"", 2),
     ],
 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import tomllib
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
+from typing import Any
 
 import pytest
 from dateutil import rrule as peer
@@ -119,6 +121,38 @@ def test_a_wrong_toml_file_is_refused_with_the_place(text: str, words: str) -> N
 def test_a_wrong_json_file_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument):
         from_json(text)
+
+
+@pytest.mark.parametrize(
+    "number", ["9" * 5000, "-" + "9" * 5000, "9" * 4000, "0x" + "f" * 5000, "1e999", "1e5000"]
+)
+@pytest.mark.parametrize("field", ["EVERY", "GRACE", "ID"])
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (
+            from_toml,
+            "[[entry]]\nname = 'x'\nid = ID\nrule.every = EVERY\npolicy.misfire_grace_time = GRACE",
+        ),
+        (
+            from_json,
+            '{"entry": [{"name": "x", "id": ID, "rule": {"every": EVERY}, '
+            '"policy": {"misfire_grace_time": GRACE}}]}',
+        ),
+    ],
+)
+def test_a_number_of_any_length_is_an_invalid_argument(
+    read: Any, text: str, field: str, number: str
+) -> None:
+    with pytest.raises(InvalidArgument):
+        read(re.sub("EVERY|GRACE|ID", "60", text.replace(field, number)))
+
+
+@pytest.mark.parametrize("read", [from_toml, from_json])
+def test_a_number_that_is_too_long_is_refused_in_words(read: Any) -> None:
+    text = f"schema = {'9' * 5000}" if read is from_toml else f'{{"schema": {"9" * 5000}}}'
+    with pytest.raises(InvalidArgument, match="too many digits"):
+        read(text)
 
 
 def test_an_unknown_zone_in_a_file_says_so_with_its_type() -> None:
