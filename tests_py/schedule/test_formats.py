@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from dateutil import rrule as peer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voicecore.errors import InvalidArgument
@@ -201,6 +201,63 @@ def test_an_rrule_gives_the_times_that_an_independent_library_gives(rule: str) -
     wanted = [one.timestamp() for one in islice(theirs, 60)]
     ours = [one.due for one in islice(iterate(entry, start.timestamp() - 90_000), 60)]
     assert ours == wanted
+
+
+CLOCK = f"BYHOUR={','.join(map(str, range(24)))};BYMINUTE={','.join(map(str, range(60)))}"
+
+
+@pytest.mark.parametrize("end", ["UNTIL=21991231", "UNTIL=99991231T235959Z", "COUNT=72000"])
+def test_many_times_a_day_with_an_end_far_away_are_not_gone_through(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = 0
+
+    def counted(*given: Any) -> Any:
+        nonlocal seen
+        for one in iterate(*given):
+            seen += 1
+            yield one
+
+    monkeypatch.setattr("voicecore.schedule.rrule.iterate", counted)
+    start = "DTSTART:20260302T000000Z\n"
+    (entry,) = from_icalendar(f"{start}RRULE:FREQ=DAILY;{CLOCK};{end}")
+    assert isinstance(entry.rule, FixedTimes)
+    assert entry.rule.last == (date(2026, 4, 20) if "COUNT" in end else date(2199, 12, 31))
+    assert seen < 80_000
+
+
+@pytest.mark.parametrize("end", ["UNTIL=21991231", "UNTIL=99991231"])
+def test_an_end_after_all_that_comes_is_the_last_that_comes(end: str) -> None:
+    (entry,) = from_icalendar(f"{START}RRULE:FREQ=YEARLY;{end}")
+    assert isinstance(entry.rule, CronLine)
+    assert entry.rule.last == date(2199, 3, 2)
+
+
+def test_more_times_a_day_than_minutes_are_refused() -> None:
+    seconds = f"BYSECOND={','.join(map(str, range(60)))}"
+    with pytest.raises(NotRepresentable, match="86,400 times a day"):
+        from_icalendar(f"DTSTART:20260302T000000Z\nRRULE:FREQ=DAILY;{CLOCK};{seconds}")
+
+
+@given(
+    st.sampled_from([rule for rule in ACCEPTED if not re.search("COUNT|UNTIL|LY;INTERVAL", rule)]),
+    st.datetimes(datetime(2026, 3, 2, 8), datetime(2046, 12, 31)),
+)
+@settings(max_examples=60, deadline=None)
+def test_an_end_is_where_an_independent_library_has_it(rule: str, until: datetime) -> None:
+    begin = datetime(2026, 3, 2, 8, tzinfo=UTC)
+    end = until.replace(microsecond=0, tzinfo=UTC)
+    theirs = peer.rrulestr(rule, dtstart=begin).before(end, inc=True)
+    assert theirs is not None
+    text = f"DTSTART:20260302T080000Z\nRRULE:{rule};UNTIL={end:%Y%m%dT%H%M%SZ}"
+    following = peer.rrulestr(rule, dtstart=begin).after(end)
+    if following is not None and following.date() == theirs.date():
+        with pytest.raises(NotRepresentable, match="middle of a day"):
+            from_icalendar(text)
+        return
+    (entry,) = from_icalendar(text)
+    assert isinstance(entry.rule, FixedTimes | CronLine)
+    assert entry.rule.last == theirs.date()
 
 
 def test_an_event_becomes_an_entry_in_its_zone() -> None:

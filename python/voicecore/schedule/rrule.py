@@ -17,9 +17,9 @@ from itertools import islice, product
 
 from voicecore.errors import InvalidArgument
 from voicecore.schedule.entries import ScheduleEntry
-from voicecore.schedule.occurrences import iterate
+from voicecore.schedule.occurrences import Occurrence, iterate
 from voicecore.schedule.rules import DAYS, CronLine, FixedTimes, Interval, Rule
-from voicecore.schedule.zones import resolve, zone_of
+from voicecore.schedule.zones import LATEST, resolve, zone_of
 
 
 class NotRepresentable(InvalidArgument):
@@ -33,6 +33,7 @@ _PARTS = {
     "FREQ", "INTERVAL", "UNTIL", "COUNT", "WKST",
     "BYSECOND", "BYMINUTE", "BYHOUR", "BYDAY", "BYMONTHDAY", "BYMONTH",
 }  # fmt: skip
+_MOST_TIMES = 24 * 60  # of one day; an edit goes through a week of them
 _REFUSED_PARTS = ("BYSETPOS", "BYWEEKNO", "BYYEARDAY")
 _REFUSED_LINES = ("EXDATE", "RDATE", "EXRULE", "RECURRENCE-ID")
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(Z?)")
@@ -222,6 +223,11 @@ def _calendar(
         if frequency == "WEEKLY" and not days:
             days = [(0, DAYS[start.weekday()])]
         if not months and not month_days:
+            number = len(hours) * len(minutes) * len(seconds)
+            if number > _MOST_TIMES:
+                raise NotRepresentable(
+                    f"{number:,} times a day cannot be expressed: {_MOST_TIMES:,} can"
+                )
             times = [time(h, m, s) for h, m, s in product(hours, minutes, seconds)]
             return FixedTimes(times, [day for _, day in days] or DAYS, first=start.date())
     elif frequency == "YEARLY":
@@ -264,26 +270,38 @@ def _limited(entry: ScheduleEntry, parts: dict[str, str], start: datetime) -> Sc
     assert isinstance(rule, FixedTimes | CronLine)
     placed = resolve(start, entry.tz)
     assert placed is not None
-    ahead = iterate(entry, placed[0])
-    last: date | None = None
     if "COUNT" in parts:
         number = _number(parts, "COUNT", 1, 100_000)
+        ahead = iterate(entry, placed[0])
         taken = list(islice(ahead, number))
         following = next(ahead, None)
         last = date.fromisoformat(taken[-1].slot[:10])
     else:
-        until = _until(parts["UNTIL"], entry)
-        following = None
-        for one in ahead:
-            if one.due > until:
-                following = one
-                break
-            last = date.fromisoformat(one.slot[:10])
-        if last is None:
+        before, following = _around(entry, placed[0], _until(parts["UNTIL"], entry))
+        if before is None:
             raise InvalidArgument("UNTIL lies before DTSTART")
+        last = date.fromisoformat(before.slot[:10])
     if following is not None and following.slot[:10] == last.isoformat():
         raise NotRepresentable("an end in the middle of a day's times cannot be expressed")
     return replace(entry, rule=_ending(rule, last))
+
+
+def _around(
+    entry: ScheduleEntry, start: float, until: float
+) -> tuple[Occurrence | None, Occurrence | None]:
+    """The last occurrence up to an instant and the one after it, looked for from the end."""
+    reach = 86_400
+    while True:
+        begin = max(start, min(until, LATEST) - reach)
+        before = following = None
+        for one in iterate(entry, begin):
+            if one.due > until:
+                following = one
+                break
+            before = one
+        if before is not None or begin == start:
+            return before, following
+        reach *= 4
 
 
 def _ending(rule: FixedTimes | CronLine, last: date) -> FixedTimes | CronLine:
