@@ -285,6 +285,14 @@ def test_import_reads_a_calendar_or_refuses_it_whole(here: Here, db: Path, tmp_p
     assert names(here, db) == ["Yoga", "A"]
 
 
+def test_import_says_which_entries_are_disabled(here: Here, db: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.ics"
+    file.write_text("SUMMARY:Off\nSTATUS:CANCELLED\nDTSTART:20260302T080000Z\nRRULE:FREQ=DAILY\n")
+    done = here("schedule", "import", file, "--db", db)
+    assert done.out == ("Imported Off as 1: every day at 08:00, from 2026-03-02 (UTC), disabled.\n")
+    assert here("schedule", "next", "--db", db).out == "Nothing comes.\n"
+
+
 def test_a_calendar_may_be_folded_within_a_character(here: Here, db: Path, tmp_path: Path) -> None:
     data = "BEGIN:VEVENT\r\nSUMMARY:früh\r\nDTSTART:20260302T080000Z\r\nEND:VEVENT\r\n".encode()
     cut = data.index("ü".encode()) + 1

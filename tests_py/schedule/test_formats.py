@@ -299,6 +299,51 @@ def test_a_line_may_be_folded_within_a_character() -> None:
         from_icalendar(data[:cut] + data[cut + 1 :])
 
 
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        (r"Line one\nLine two\, and\; more", "Line one Line two, and; more"),
+        (r"A\NB", "A B"),
+        (r"C:\\new\\n", r"C:\new\n"),
+        (r"Yoga\n", "Yoga"),
+        ("Yo\u2028ga", "Yo ga"),
+    ],
+)
+def test_a_name_is_one_line_of_what_the_summary_says(written: str, name: str) -> None:
+    assert from_icalendar(f"SUMMARY:{written}\n{START}")[0].name == name
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        'MEMBER="mailto:a@example.com","mailto:b@example.com"',
+        'CN="Doe; John: x";ROLE=REQ',
+        'CN="a",b,"c;d"',
+        "X=",
+        "X=;Y=a,,b",
+    ],
+)
+def test_parameters_may_be_lists_and_quoted(parameters: str) -> None:
+    text = f"ATTENDEE;{parameters}:mailto:c@example.com\n{START}"
+    assert from_icalendar(text)[0].zone == "Europe/Berlin"
+
+
+def test_a_quoted_zone_is_read_behind_other_parameters() -> None:
+    (entry,) = from_icalendar('DTSTART;X="a;TZID=UTC";TZID="Europe/Berlin":20260302T080000')
+    assert entry.zone == "Europe/Berlin"
+
+
+def test_a_line_of_many_parameters_takes_no_time() -> None:
+    # A pattern that tries every way to cut it would never end.
+    with pytest.raises(InvalidArgument, match="NAME:VALUE"):
+        from_icalendar(f'ATTENDEE{";A=b" * 50_000};X="')
+
+
+def test_a_cancelled_event_is_disabled() -> None:
+    for status, enabled in (("CANCELLED", False), ("cancelled", False), ("CONFIRMED", True)):
+        assert from_icalendar(f"STATUS:{status}\n{START}")[0].enabled is enabled
+
+
 def test_an_event_without_a_rule_comes_once() -> None:
     (entry,) = from_icalendar(START)
     assert entry.rule == FixedTimes(["08:00"], first="2026-03-02", last="2026-03-02")

@@ -49,7 +49,7 @@ def import_(
     """Add the entries of a file ("-" is stdin); nothing is added if any of them is wrong.
 
     Ids in the file are ignored unless --update is given. What iCalendar can say and an entry
-    cannot is refused with the reason.
+    cannot is refused with the reason. Cancelled events become disabled entries.
     """
     if refire and not update:
         raise click.UsageError("--refire goes with --update")
@@ -76,7 +76,8 @@ def import_(
         word = "Would import" if dry_run else "Imported"
         for one in done:
             number = "" if one.id is None else f" as {one.id}"
-            echo_lines(f"{word} {one.name}{number}: {rule_words(one.rule)} ({one.zone}).")
+            off = "" if one.enabled else ", disabled"
+            echo_lines(f"{word} {one.name}{number}: {rule_words(one.rule)} ({one.zone}){off}.")
     return Exit.DONE
 
 

@@ -3,9 +3,9 @@
 A parser of our own: general libraries expand a rule into instants, but here the rule itself must be
 understood, so that what an entry cannot say is refused by name instead of approximated.
 
-Read are SUMMARY, DTSTART and RRULE of each VEVENT (RFC 5545, 3.3.10 and 3.8.5.3). One difference
-remains, in the gap of a clock change: the RFC reads a missing local time with the offset before it,
-an entry starts at the gap's end.
+Read are SUMMARY, DTSTART, RRULE and STATUS of each VEVENT (RFC 5545, 3.3.10 and 3.8.5.3). One
+difference remains, in the gap of a clock change: the RFC reads a missing local time with the offset
+before it, an entry starts at the gap's end.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ _MOST_TIMES = 24 * 60  # of one day; an edit goes through a week of them
 _REFUSED_PARTS = ("BYSETPOS", "BYWEEKNO", "BYYEARDAY")
 _REFUSED_LINES = ("EXDATE", "RDATE", "EXRULE", "RECURRENCE-ID")
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(Z?)")
-_LINE = re.compile(r"([A-Za-z0-9-]+)((?:;[^:;\"]+(?:\"[^\"]*\")?)*):(.*)", re.DOTALL)
+# A parameter's value is a list of texts, and what is quoted may hold any separator.
+_LINE = re.compile(r"([A-Za-z0-9-]+)((?:;(?:[^\";:]++|\"[^\"]*+\")++)*+):(.*)", re.DOTALL)
+_PARAMETER = re.compile(r";([^\";:=]+)=((?:[^\";:]++|\"[^\"]*+\")*+)")
 
 
 def from_icalendar(text: str | bytes, *, zone: str | None = None) -> list[ScheduleEntry]:
@@ -49,7 +51,7 @@ def from_icalendar(text: str | bytes, *, zone: str | None = None) -> list[Schedu
         zone: for times without a zone of their own; None refuses them.
 
     Returns:
-        One entry per event, named by its SUMMARY, without files.
+        One entry per event, named by its SUMMARY, without files; disabled if it was cancelled.
 
     Raises:
         NotRepresentable: an event that an entry cannot express, and why.
@@ -90,10 +92,7 @@ def _events(text: str | bytes) -> list[Lines]:
         if found is None:
             raise InvalidArgument(f"iCalendar: got the line {line!r}, expected NAME:VALUE")
         name, value = found[1].upper(), found[3]
-        parameters = {
-            key.upper(): one.strip('"')
-            for key, _, one in (part.partition("=") for part in found[2].split(";") if part)
-        }
+        parameters = {key.upper(): one.strip('"') for key, one in _PARAMETER.findall(found[2])}
         if name == "BEGIN":
             inside.append(value.upper())
             if value.upper() == "VEVENT":
@@ -118,15 +117,23 @@ def _entry(lines: Lines, place: int, zone: str | None) -> ScheduleEntry:
         if name in by_name and name in ("DTSTART", "RRULE"):
             raise NotRepresentable(f"event {place}: several {name} cannot be expressed")
         by_name[name] = (parameters, value)
-    title = re.sub(r"\\(.)", r"\1", by_name.get("SUMMARY", ({}, f"event {place}"))[1])
+    title = _title(by_name.get("SUMMARY", ({}, f"event {place}"))[1])
+    enabled = by_name.get("STATUS", ({}, ""))[1].strip().upper() != "CANCELLED"
     if "DTSTART" not in by_name:
         raise InvalidArgument(f"event {place}: got no DTSTART, expected one")
     try:
         start, name = _start(*by_name["DTSTART"], zone)
         rrule = by_name["RRULE"][1] if "RRULE" in by_name else None
-        return _with_rule(ScheduleEntry(title, FixedTimes([start.time()]), name), start, rrule)
+        whole = ScheduleEntry(title, FixedTimes([start.time()]), name, enabled=enabled)
+        return _with_rule(whole, start, rrule)
     except InvalidArgument as error:
         raise type(error)(f"event {place} ({title}): {error}") from None
+
+
+def _title(value: str) -> str:
+    """The text that is meant (RFC 5545, 3.3.11), on one line."""
+    text = re.sub(r"\\(.)", lambda found: "\n" if found[1] in "nN" else found[1], value)
+    return " ".join(text.splitlines()).strip()
 
 
 def _start(parameters: dict[str, str], value: str, zone: str | None) -> tuple[datetime, str]:
