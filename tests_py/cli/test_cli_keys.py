@@ -325,3 +325,12 @@ def test_what_comes_to_the_foreground_takes_keys(quiet: str, tmp_path: Path) -> 
             tty.press(b"q")
             tty._read(0.1)
     assert json.loads(stats.read_text())["ended"] == "stopped"
+
+
+def test_a_terminal_that_goes_away_does_not_end_what_ignores_it() -> None:
+    program = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh", *VOICECORE)
+    with terminal("play", MUSIC, "--to", "null:", "--duration", "2", program=program) as tty:
+        tty.see("▶ palace.mp3")
+        os.close(tty.master)
+        tty.master = os.dup(tty.slave)  # something to close at the end
+        assert tty.process.wait(PATIENCE) == 0

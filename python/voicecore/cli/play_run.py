@@ -10,13 +10,11 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import click
-
 from voicecore import Engine, ManualClock, Player, PlayerState, Source
 from voicecore.cli import options as opt
 from voicecore.cli.exits import SIGNAL_BASE, Exit, Failure, Interrupted, exit_code, text_of
 from voicecore.cli.keys import HELP, Key, Keyboard
-from voicecore.cli.output import ResultFile, complain, json_bytes, stderr_is_terminal
+from voicecore.cli.output import ResultFile, complain, json_bytes, say, stderr_is_terminal
 from voicecore.cli.progress import INTERVAL, PlayPicture, StatusLine, short_name
 from voicecore.cli.signals import StopSignals, die_of
 from voicecore.cli.sink_url import Target
@@ -181,7 +179,7 @@ class PlayRun:
             self._hint(f"--start {options.start:g}: {self._name(0)} ended before that")
         if options.summary:
             for line in play_summary(record):
-                click.echo(line, err=True)
+                say(line)
         return code
 
     async def _until_finished(self, player: Player, signals: StopSignals) -> None:

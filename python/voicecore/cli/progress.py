@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from types import TracebackType
@@ -109,23 +110,27 @@ class StatusLine:
         if in_background(self._console.file.fileno()):
             self.hide()
             return
-        if self._live is None:
-            self._live = Live(
-                console=self._console,
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._live.start()
-        self._live.update(picture, refresh=True)
+        try:
+            if self._live is None:
+                self._live = Live(
+                    console=self._console,
+                    auto_refresh=False,
+                    transient=True,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                )
+                self._live.start()
+            self._live.update(picture, refresh=True)
+        except OSError:  # the terminal has gone
+            self._shown, self._live = False, None
 
     def hide(self) -> None:
         """Take it away and show the cursor again, until the next `show`."""
         live, self._live = self._live, None
         if live is not None:
             self._console.quiet = in_background(self._console.file.fileno())
-            live.stop()
+            with contextlib.suppress(OSError):
+                live.stop()
             self._console.quiet = False
 
     def __enter__(self) -> Self:
