@@ -21,7 +21,8 @@ def number(name: str, value: float, low: float, high: float, unit: str = "") -> 
     """A finite number within [low, high], or `InvalidArgument` that says so."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise WrongType(f"{name}: got {value!r}, expected a number")
-    if not math.isfinite(value) or not low <= value <= high:
+    # In this order: an integer beyond every float can be compared, but not be converted.
+    if not low <= value <= high or not math.isfinite(value):
         suffix = f" {unit}" if unit else ""
         raise InvalidArgument(f"{name}: got {value!r}, expected {low:g} to {high:g}{suffix}")
     return float(value)

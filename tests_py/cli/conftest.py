@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from cli.command import Here, write_tone
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Tests in the background of a shell: what they start would ignore it, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

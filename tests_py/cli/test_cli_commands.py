@@ -8,6 +8,7 @@ import functools
 import http.server
 import json
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -378,3 +379,30 @@ def test_json_on_stdout_is_all_there_is(
         ["doctor", "--json"],
     ):
         assert json.loads(here(*command).out)["schema"] == 1
+
+
+STDERR = {
+    "closed": "2>&-",
+    "full": "2>/dev/full",
+    "only to be read": "2</dev/null",
+    "without a reader": "2> >(exec true)",
+}
+
+
+@pytest.mark.parametrize("stderr", STDERR.values(), ids=STDERR)
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (f"play {MUSIC} --to null: --virtual --summary", 0),
+        (f"play {MUSIC} --to null: --duration 0.1", 0),
+        (f"transcode {MUSIC} out.ogg", 0),
+        ("probe missing.mp3", 3),
+        ("", 2),
+    ],
+)
+def test_messages_that_nobody_takes_do_not_change_the_exit_code(
+    command: str, code: int, stderr: str, tmp_path: Path
+) -> None:
+    line = f"sleep 0.05; exec {shlex.join(VOICECORE)} {command}"
+    script = ["bash", "-c", f"{{ {line}; }} {stderr}"]
+    assert subprocess.run(script, cwd=tmp_path, stdout=subprocess.DEVNULL).returncode == code

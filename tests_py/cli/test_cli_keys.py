@@ -8,11 +8,12 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.command import MUSIC, PATIENCE, VOICECORE, read_ogg
+from cli.command import MUSIC, PATIENCE, VOICECORE, read_ogg, wait_until_written
 from voicecore.cli.keys import Key, KeyDecoder
 
 ALL = [
@@ -72,16 +73,16 @@ def test_unknown_sequences_are_ignored() -> None:
 class Terminal:
     """The command on a pseudo-terminal."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, program: Sequence[str] = VOICECORE) -> None:
         self.master, self.slave = pty.openpty()
         self.before = termios.tcgetattr(self.slave)
-        self.shown = b""
+        self.shown = self.raw = b""
         self.process = subprocess.Popen(
-            [*VOICECORE, *arguments],
+            [*program, *arguments],
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
-            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"},
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "PS1": "$ "},
             preexec_fn=self._own_session,
         )
 
@@ -118,12 +119,19 @@ class Terminal:
         if not ready:
             return False
         with contextlib.suppress(OSError):
-            self.shown += os.read(self.master, 65536)
+            data = os.read(self.master, 65536)
+            self.shown += data
+            self.raw += data
             return True
         return False
 
     def mode(self) -> list[Any]:
         return termios.tcgetattr(self.slave)
+
+    def shows_the_cursor(self) -> bool:
+        while self._read(0.05):
+            pass
+        return self.raw.rfind(b"\x1b[?25h") >= self.raw.rfind(b"\x1b[?25l")
 
     def takes_keys(self) -> bool:
         """Whether keys arrive without Enter, and are not echoed."""
@@ -138,8 +146,8 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(*arguments: str) -> Iterator[Terminal]:
-    one = Terminal(*arguments)
+def terminal(*arguments: str, program: Sequence[str] = VOICECORE) -> Iterator[Terminal]:
+    one = Terminal(*arguments, program=program)
     try:
         yield one
     finally:
@@ -215,6 +223,7 @@ def test_the_terminal_is_restored_after_a_signal(
         tty.process.send_signal(number)
         assert tty.end() == code
         assert tty.mode() == tty.before
+        assert tty.shows_the_cursor()
         if number is not signal.SIGQUIT:
             assert read_ogg(path).complete
 
@@ -259,3 +268,69 @@ def test_after_stop_and_continue_keys_work_again() -> None:
         tty.press(b"q")
         assert tty.end() == 0
         assert tty.mode() == tty.before
+
+
+@contextlib.contextmanager
+def shell(command: str) -> Iterator[Terminal]:
+    """A shell that controls jobs and has been told to run the command."""
+    with terminal(program=("bash", "--norc", "--noprofile", "-i")) as tty:
+        tty.see(r"\$ ")
+        tty.press(f"{shlex.join(VOICECORE)} {command}\r".encode())
+        tty.see("--to")
+        yield tty
+        # It hangs its jobs up when it ends.
+        tty.process.send_signal(signal.SIGHUP)
+        tty.end()
+
+
+def test_what_was_stopped_plays_to_its_end_in_the_background() -> None:
+    with shell(f"play {MUSIC} --to null: --duration 2") as tty:
+        tty.see("▶ palace.mp3")
+        tty.press(b"\x1a")
+        tty.see(r"Stopped.*\s+\$ ")
+        assert tty.shows_the_cursor()
+        tty.press(b"bg\r")
+        tty.see("Sent 2.00 s")
+        assert tty.shows_the_cursor()
+
+
+def test_what_was_stopped_takes_keys_again_in_the_foreground() -> None:
+    with shell(f"play {MUSIC} --to null:") as tty:
+        tty.see("▶ palace.mp3")
+        tty.press(b"\x1a")
+        tty.see(r"Stopped.*\s+\$ ")
+        tty.press(b"fg\r")
+        tty.see("▶ palace.mp3")
+        tty.press(b"q")
+        tty.see("Sent ")
+        assert tty.shows_the_cursor()
+
+
+def test_in_the_background_no_line_is_drawn() -> None:
+    with shell(f"play {MUSIC} --to null: --duration 1 &") as tty:
+        tty.see("Sent 1.00 s")
+        assert b"\xe2\x96\xb6" not in tty.raw  # the mark of the line
+        assert tty.shows_the_cursor()
+
+
+@pytest.mark.parametrize("quiet", ["", "--quiet"])
+def test_what_comes_to_the_foreground_takes_keys(quiet: str, tmp_path: Path) -> None:
+    path, stats = tmp_path / "out.ogg", tmp_path / "stats.json"
+    with shell(f"play {MUSIC} --to ogg:{path} {quiet} --stats {stats} &") as tty:
+        wait_until_written(path)
+        tty.press(b"fg\r")
+        deadline = time.monotonic() + PATIENCE / 4  # the file has more than that to play
+        while not stats.stat().st_size:
+            assert time.monotonic() < deadline
+            tty.press(b"q")
+            tty._read(0.1)
+    assert json.loads(stats.read_text())["ended"] == "stopped"
+
+
+def test_a_terminal_that_goes_away_does_not_end_what_ignores_it() -> None:
+    program = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh", *VOICECORE)
+    with terminal("play", MUSIC, "--to", "null:", "--duration", "2", program=program) as tty:
+        tty.see("▶ palace.mp3")
+        os.close(tty.master)
+        tty.master = os.dup(tty.slave)  # something to close at the end
+        assert tty.process.wait(PATIENCE) == 0

@@ -553,6 +553,21 @@ def test_a_signal_ends_a_virtual_run_in_the_same_way(tmp_path: Path) -> None:
     assert json.loads(stats.read_text())["ended"] == "stopped"
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_that_was_ignored_before_stays_ignored(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.ogg"
+    process = start(
+        "play", MUSIC, "--to", f"ogg:{out}", "--duration", "1.5",
+        preexec_fn=lambda: signal.signal(number, signal.SIG_IGN),
+    )  # fmt: skip
+    wait_until_written(out)
+    process.send_signal(number)
+    assert finish(process).code == 0
+    assert read_ogg(out).samples >= 1.5 * 48_000
+
+
 def test_a_signal_while_opening_ends_at_once(tmp_path: Path) -> None:
     import socket
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -10,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ import pytest
 
 from cli.command import Here, finish, start
 from voicecore.cli.queue_tail import Tail
-from voicecore.queue import Command, SyncCommandQueue
+from voicecore.cli.queue_words import table_row
+from voicecore.queue import Command, CommandQueue, SyncCommandQueue
 
 Handle = Callable[[SyncCommandQueue, Command], object]
 
@@ -495,3 +498,20 @@ def test_reading_commands_leave_a_file_without_a_queue_alone(
     assert done.code == 3
     assert "there is no queue in this file" in done.one_line()
     assert path.read_bytes() == before
+
+
+def test_a_command_that_waits_again_says_why(here: Here, db: Path) -> None:
+    async def scenario() -> Command | None:
+        async with CommandQueue(db, role="worker") as queue:
+            await queue.enqueue("play", key="k", max_attempts=3)
+            (command,) = await queue.claim()
+            await queue.give_back(command)
+            return await queue.get(command.id)
+
+    back = asyncio.run(scenario())
+    assert back is not None
+    assert "tried 1 time: it was given back" in here("queue", "list", "--db", db).out
+    failed = replace(back, error="no such entry")
+    lost = replace(failed, attempt=2, lease_until=back.created_at)
+    assert table_row(failed, time.time())[-1] == "tried 1 time: no such entry"
+    assert table_row(lost, time.time())[-1] == "tried 2 times: its holder was lost"

@@ -23,13 +23,14 @@ def db(tmp_path: Path) -> Path:
     return tmp_path / "bot.db"
 
 
-def damage(db: Path) -> None:
+def damage(db: Path, number: int = 1) -> None:
     """An edit by hand, from a process of its own: this one has the file open natively."""
     code = (
         "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
-        "c.execute(\"UPDATE schedule_entries SET zone = 'Mars' WHERE id = 1\"); c.commit()"
+        "c.execute(\"UPDATE schedule_entries SET zone = 'Mars' WHERE id = ?\", sys.argv[2:]);"
+        "c.commit()"
     )
-    subprocess.run([sys.executable, "-c", code, str(db)], check=True)
+    subprocess.run([sys.executable, "-c", code, str(db), str(number)], check=True)
 
 
 def add(here: Here, db: Path, name: str = "Yoga", *options: str) -> Any:
@@ -224,6 +225,49 @@ def test_import_adds_and_with_update_replaces(here: Here, db: Path, tmp_path: Pa
     assert here("schedule", "import", file, "--db", db, "--refire").code == 2
 
 
+def test_an_update_that_meets_a_damaged_row_changes_nothing(
+    here: Here, db: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "two", "three"):
+        add(here, db, name)
+    file = tmp_path / "s.toml"
+    here("schedule", "export", file, "--db", db)
+    file.write_text(file.read_text().replace("08:00", "09:30"))
+    damage(db, 2)
+    before = here("schedule", "list", "--db", db, "--json").json["entries"]
+    done = here("schedule", "import", file, "--db", db, "--update")
+    assert done.code == 3
+    assert done.one_line().startswith(f"{file}: entry 2 (two): the stored entry 2 is damaged")
+    after = here("schedule", "list", "--db", db, "--json").json["entries"]
+    assert [one["rule"] for one in after] == [one["rule"] for one in before]
+
+
+def test_an_update_keeps_ids_also_behind_entries_without_one(
+    here: Here, db: Path, tmp_path: Path
+) -> None:
+    add(here, db)
+    file = tmp_path / "s.toml"
+    entries = ("name = 'new'", "id = 2\nname = 'second'", "id = 1\nname = 'first'")
+    file.write_text("".join(f"[[entry]]\n{one}\nrule.every = 60\n" for one in entries))
+    done = here("schedule", "import", file, "--db", db, "--update", "--json")
+    assert [(one["id"], one["name"]) for one in done.json["entries"]] == [
+        (3, "new"), (2, "second"), (1, "first"),
+    ]  # fmt: skip
+    assert names(here, db) == ["first", "second", "new"]
+
+
+def test_an_id_that_would_leave_no_ids_is_refused(here: Here, db: Path, tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    text = "[[entry]]\nid = {}\nname = 'x'\nrule.every = 60\n"
+    file.write_text(text.format(2**62 + 1))
+    done = here("schedule", "import", file, "--db", db, "--update")
+    assert done.code == 3
+    assert done.one_line().startswith(f"{file}: entry 1 (x): id: got {2**62 + 1:,}, expected 1 to")
+    file.write_text(text.format(2**62))
+    assert here("schedule", "import", file, "--db", db, "--update").code == 0
+    assert add(here, db)["id"] == 2**62 + 1
+
+
 def test_import_reads_a_calendar_or_refuses_it_whole(here: Here, db: Path, tmp_path: Path) -> None:
     add(here, db)
     good = "BEGIN:VEVENT\nSUMMARY:A\nDTSTART:20260302T080000Z\nRRULE:FREQ=DAILY\nEND:VEVENT\n"
@@ -241,12 +285,32 @@ def test_import_reads_a_calendar_or_refuses_it_whole(here: Here, db: Path, tmp_p
     assert names(here, db) == ["Yoga", "A"]
 
 
+def test_import_says_which_entries_are_disabled(here: Here, db: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.ics"
+    file.write_text("SUMMARY:Off\nSTATUS:CANCELLED\nDTSTART:20260302T080000Z\nRRULE:FREQ=DAILY\n")
+    done = here("schedule", "import", file, "--db", db)
+    assert done.out == ("Imported Off as 1: every day at 08:00, from 2026-03-02 (UTC), disabled.\n")
+    assert here("schedule", "next", "--db", db).out == "Nothing comes.\n"
+
+
+def test_a_calendar_may_be_folded_within_a_character(here: Here, db: Path, tmp_path: Path) -> None:
+    data = "BEGIN:VEVENT\r\nSUMMARY:früh\r\nDTSTART:20260302T080000Z\r\nEND:VEVENT\r\n".encode()
+    cut = data.index("ü".encode()) + 1
+    file = tmp_path / "c.ics"
+    file.write_bytes(data[:cut] + b"\r\n " + data[cut:])
+    assert here("schedule", "import", file, "--db", db).code == 0
+    assert names(here, db) == ["früh"]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "code"),
     [
         ("no.toml", None, 3),
         ("bad.toml", b"[", 3),
         ("bytes.json", b"\xff", 3),
+        ("bytes.ics", b"DTSTART:\xff", 3),
+        ("long.toml", b"schema = " + b"9" * 5000, 3),
+        ("long.json", b'{"schema": ' + b"9" * 5000 + b"}", 3),
         ("what.txt", b"", 2),
     ],
 )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import tomllib
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
+from typing import Any
 
 import pytest
 from dateutil import rrule as peer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voicecore.errors import InvalidArgument
@@ -121,6 +123,38 @@ def test_a_wrong_json_file_is_refused(text: str) -> None:
         from_json(text)
 
 
+@pytest.mark.parametrize(
+    "number", ["9" * 5000, "-" + "9" * 5000, "9" * 4000, "0x" + "f" * 5000, "1e999", "1e5000"]
+)
+@pytest.mark.parametrize("field", ["EVERY", "GRACE", "ID"])
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (
+            from_toml,
+            "[[entry]]\nname = 'x'\nid = ID\nrule.every = EVERY\npolicy.misfire_grace_time = GRACE",
+        ),
+        (
+            from_json,
+            '{"entry": [{"name": "x", "id": ID, "rule": {"every": EVERY}, '
+            '"policy": {"misfire_grace_time": GRACE}}]}',
+        ),
+    ],
+)
+def test_a_number_of_any_length_is_an_invalid_argument(
+    read: Any, text: str, field: str, number: str
+) -> None:
+    with pytest.raises(InvalidArgument):
+        read(re.sub("EVERY|GRACE|ID", "60", text.replace(field, number)))
+
+
+@pytest.mark.parametrize("read", [from_toml, from_json])
+def test_a_number_that_is_too_long_is_refused_in_words(read: Any) -> None:
+    text = f"schema = {'9' * 5000}" if read is from_toml else f'{{"schema": {"9" * 5000}}}'
+    with pytest.raises(InvalidArgument, match="too many digits"):
+        read(text)
+
+
 def test_an_unknown_zone_in_a_file_says_so_with_its_type() -> None:
     with pytest.raises(UnknownZone, match=r"entry 1: zone.*Mars"):
         from_toml('[[entry]]\nname = "x"\nzone = "Mars/Olympus"\nrule = {every = 60}')
@@ -169,6 +203,63 @@ def test_an_rrule_gives_the_times_that_an_independent_library_gives(rule: str) -
     assert ours == wanted
 
 
+CLOCK = f"BYHOUR={','.join(map(str, range(24)))};BYMINUTE={','.join(map(str, range(60)))}"
+
+
+@pytest.mark.parametrize("end", ["UNTIL=21991231", "UNTIL=99991231T235959Z", "COUNT=72000"])
+def test_many_times_a_day_with_an_end_far_away_are_not_gone_through(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = 0
+
+    def counted(*given: Any) -> Any:
+        nonlocal seen
+        for one in iterate(*given):
+            seen += 1
+            yield one
+
+    monkeypatch.setattr("voicecore.schedule.rrule.iterate", counted)
+    start = "DTSTART:20260302T000000Z\n"
+    (entry,) = from_icalendar(f"{start}RRULE:FREQ=DAILY;{CLOCK};{end}")
+    assert isinstance(entry.rule, FixedTimes)
+    assert entry.rule.last == (date(2026, 4, 20) if "COUNT" in end else date(2199, 12, 31))
+    assert seen < 80_000
+
+
+@pytest.mark.parametrize("end", ["UNTIL=21991231", "UNTIL=99991231"])
+def test_an_end_after_all_that_comes_is_the_last_that_comes(end: str) -> None:
+    (entry,) = from_icalendar(f"{START}RRULE:FREQ=YEARLY;{end}")
+    assert isinstance(entry.rule, CronLine)
+    assert entry.rule.last == date(2199, 3, 2)
+
+
+def test_more_times_a_day_than_minutes_are_refused() -> None:
+    seconds = f"BYSECOND={','.join(map(str, range(60)))}"
+    with pytest.raises(NotRepresentable, match="86,400 times a day"):
+        from_icalendar(f"DTSTART:20260302T000000Z\nRRULE:FREQ=DAILY;{CLOCK};{seconds}")
+
+
+@given(
+    st.sampled_from([rule for rule in ACCEPTED if not re.search("COUNT|UNTIL|LY;INTERVAL", rule)]),
+    st.datetimes(datetime(2026, 3, 2, 8), datetime(2046, 12, 31)),
+)
+@settings(max_examples=60, deadline=None)
+def test_an_end_is_where_an_independent_library_has_it(rule: str, until: datetime) -> None:
+    begin = datetime(2026, 3, 2, 8, tzinfo=UTC)
+    end = until.replace(microsecond=0, tzinfo=UTC)
+    theirs = peer.rrulestr(rule, dtstart=begin).before(end, inc=True)
+    assert theirs is not None
+    text = f"DTSTART:20260302T080000Z\nRRULE:{rule};UNTIL={end:%Y%m%dT%H%M%SZ}"
+    following = peer.rrulestr(rule, dtstart=begin).after(end)
+    if following is not None and following.date() == theirs.date():
+        with pytest.raises(NotRepresentable, match="middle of a day"):
+            from_icalendar(text)
+        return
+    (entry,) = from_icalendar(text)
+    assert isinstance(entry.rule, FixedTimes | CronLine)
+    assert entry.rule.last == theirs.date()
+
+
 def test_an_event_becomes_an_entry_in_its_zone() -> None:
     (entry,) = from_icalendar(
         "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VTIMEZONE\r\nTZID:Europe/Berlin\r\n"
@@ -181,6 +272,76 @@ def test_an_event_becomes_an_entry_in_its_zone() -> None:
     )
     rule = FixedTimes(["08:00"], ["mon", "wed"], "2026-03-02", "2026-06-29")
     assert entry == ScheduleEntry("Yoga, früh", rule, "Europe/Berlin")
+
+
+EVENT = "BEGIN:VEVENT\r\nSUMMARY:Yoga\r\n{}\r\nDTSTART:20260302T080000Z\r\nEND:VEVENT\r\n"
+
+
+@pytest.mark.parametrize("between", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e"])
+def test_only_line_ends_end_a_line_of_a_calendar(between: str) -> None:
+    (entry,) = from_icalendar(EVENT.format(f"DESCRIPTION:first{between}RRULE:FREQ=DAILY"))
+    assert entry.rule == FixedTimes(["08:00"], first="2026-03-02", last="2026-03-02")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_lines_of_a_calendar_may_end_with_lf_or_cr_alone(end: str) -> None:
+    text = EVENT.format("RRULE:FREQ=DA\r\n ILY").replace("\r\n", end)
+    assert from_icalendar(text)[0].rule == FixedTimes(["08:00"], first="2026-03-02")
+
+
+def test_a_line_may_be_folded_within_a_character() -> None:
+    data = EVENT.format("X:").replace("Yoga", "früh").encode()
+    cut = data.index("ü".encode()) + 1
+    folded = data[:cut] + b"\r\n " + data[cut:]
+    assert from_icalendar(folded)[0].name == "früh"
+    assert from_icalendar(b"\xef\xbb\xbf" + data)[0].name == "früh"
+    with pytest.raises(InvalidArgument, match="not UTF-8"):
+        from_icalendar(data[:cut] + data[cut + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        (r"Line one\nLine two\, and\; more", "Line one Line two, and; more"),
+        (r"A\NB", "A B"),
+        (r"C:\\new\\n", r"C:\new\n"),
+        (r"Yoga\n", "Yoga"),
+        ("Yo\u2028ga", "Yo ga"),
+    ],
+)
+def test_a_name_is_one_line_of_what_the_summary_says(written: str, name: str) -> None:
+    assert from_icalendar(f"SUMMARY:{written}\n{START}")[0].name == name
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        'MEMBER="mailto:a@example.com","mailto:b@example.com"',
+        'CN="Doe; John: x";ROLE=REQ',
+        'CN="a",b,"c;d"',
+        "X=",
+        "X=;Y=a,,b",
+    ],
+)
+def test_parameters_may_be_lists_and_quoted(parameters: str) -> None:
+    text = f"ATTENDEE;{parameters}:mailto:c@example.com\n{START}"
+    assert from_icalendar(text)[0].zone == "Europe/Berlin"
+
+
+def test_a_quoted_zone_is_read_behind_other_parameters() -> None:
+    (entry,) = from_icalendar('DTSTART;X="a;TZID=UTC";TZID="Europe/Berlin":20260302T080000')
+    assert entry.zone == "Europe/Berlin"
+
+
+def test_a_line_of_many_parameters_takes_no_time() -> None:
+    # A pattern that tries every way to cut it would never end.
+    with pytest.raises(InvalidArgument, match="NAME:VALUE"):
+        from_icalendar(f'ATTENDEE{";A=b" * 50_000};X="')
+
+
+def test_a_cancelled_event_is_disabled() -> None:
+    for status, enabled in (("CANCELLED", False), ("cancelled", False), ("CONFIRMED", True)):
+        assert from_icalendar(f"STATUS:{status}\n{START}")[0].enabled is enabled
 
 
 def test_an_event_without_a_rule_comes_once() -> None:

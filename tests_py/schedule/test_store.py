@@ -70,6 +70,18 @@ def test_an_id_is_kept_if_it_is_free_and_refused_if_not(store: ScheduleStore, ru
     run(scenario())
 
 
+def test_an_id_that_would_leave_none_for_later_entries_is_refused(
+    store: ScheduleStore, run: Run
+) -> None:
+    async def scenario() -> None:
+        with pytest.raises(InvalidArgument, match="id: got"):
+            await store.add(replace(YOGA, id=2**63 - 1), now=NOW)
+        assert (await store.add(replace(YOGA, id=2**62), now=NOW)).id == 2**62
+        assert (await store.add(YOGA, now=NOW)).id == 2**62 + 1
+
+    run(scenario())
+
+
 def test_an_id_is_not_used_again_after_its_entry_was_removed(
     store: ScheduleStore, run: Run
 ) -> None:
@@ -127,6 +139,38 @@ def test_two_editors_at_once_cannot_both_win(plain: PlainQueue, run: Run) -> Non
             return_exceptions=True,
         )
         assert sorted(type(one).__name__ for one in results) == ["EditConflict", "ScheduleEntry"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "overtaking",
+    [
+        "UPDATE schedule_entries SET generation = generation + 1 WHERE id = 2",
+        "DELETE FROM schedule_entries WHERE id = 2",
+        "INSERT INTO schedule_entries(id, name, rule, zone) VALUES (9, 'x', '{}', 'UTC')",
+    ],
+)
+def test_a_merge_that_another_editor_overtakes_changes_nothing(
+    plain: PlainQueue, run: Run, overtaking: str
+) -> None:
+    class Overtaken(PlainQueue):
+        def __init__(self) -> None:
+            self.connection = plain.connection
+            self.transactions = self.reads = 0
+
+        async def transaction(self, steps: Any) -> list[list[tuple[Any, ...]]]:
+            self.connection.execute(overtaking)
+            return await super().transaction(steps)
+
+    async def scenario() -> None:
+        first = await SqliteScheduleStore(plain).add(YOGA, now=NOW)
+        second = await SqliteScheduleStore(plain).add(YOGA, now=NOW)
+        wanted = [replace(one, name="merged") for one in (first, second)]
+        with pytest.raises(EditConflict):
+            await SqliteScheduleStore(Overtaken()).merge([*wanted, replace(YOGA, id=9)], now=NOW)
+        names = plain.connection.execute("SELECT name FROM schedule_entries").fetchall()
+        assert ("merged",) not in names
 
     run(scenario())
 

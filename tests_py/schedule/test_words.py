@@ -40,6 +40,11 @@ YOGA = ScheduleEntry(
         (Interval(5400), "every 1 hour 30 minutes of elapsed time"),
         (Interval(60, 86_400), "every minute of elapsed time from 1970-01-02 00:00:00 UTC on"),
         (CronLine("30 8 * * MON-FRI"), "at 08:30 on Monday through Friday (cron 30 8 * * MON-FRI)"),
+        (
+            CronLine("0 8 1,11,12,21,22,23,31 * *"),
+            "at 08:00 on the first, the 11th, the 12th, the 21st, the 22nd, the 23rd, and the 31st "
+            "day of month (cron 0 8 1,11,12,21,22,23,31 * *)",
+        ),
     ],
 )
 def test_a_rule_is_said_in_words(rule: Rule, words: str) -> None:

@@ -14,7 +14,7 @@ import click
 
 from voicecore import __version__
 from voicecore.cli.exits import Exit, Interrupted, exit_code, text_of
-from voicecore.cli.output import complain
+from voicecore.cli.output import complain, flush_stderr, say
 
 COMMANDS: Final = ("doctor", "play", "probe", "queue", "receive", "schedule", "transcode", "work")
 """Each is a module of its own that has a command of its name."""
@@ -58,7 +58,7 @@ VOICECORE_DEBUG=1 shows a traceback with every error.
 def cli(context: click.Context) -> int | None:
     """Play audio natively: decode, Opus, a 20 ms frame clock, RTP and encryption."""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
+        say(context.get_help())
         return Exit.USAGE
     return None
 
@@ -127,4 +127,6 @@ def _open_standard_streams() -> None:
 def main() -> NoReturn:
     """The entry point."""
     _open_standard_streams()
-    sys.exit(run())
+    code = run()
+    flush_stderr()
+    sys.exit(code)

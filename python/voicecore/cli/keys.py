@@ -79,8 +79,8 @@ class KeyDecoder:
 class Keyboard:
     """Reads keys from a terminal without waiting for Enter, and leaves it as it was.
 
-    Does nothing when `fd` is no terminal, or when the process is in the background: taking the
-    terminal there would stop it.
+    Does nothing when `fd` is no terminal, or while the process is in the background: reading or
+    changing the terminal there would stop it, and the terminal is somebody else's then.
 
     Args:
         on_key: called in the loop for each key.
@@ -114,6 +114,7 @@ class Keyboard:
     def take(self) -> None:
         """Begin; again after the process was stopped and continued."""
         if not self._in_foreground():
+            self._let_go()
             return
         try:
             if self._saved is None:
@@ -123,14 +124,27 @@ class Keyboard:
         except (termios.error, OSError, NotImplementedError):
             self.give_back()
 
+    def follow(self) -> None:
+        """Take keys in the foreground and none in the background; cheap enough to poll.
+
+        A shell brings a running job back to the foreground without telling it.
+        """
+        if self._in_foreground() != self.active:
+            self.take()
+
     def give_back(self) -> None:
-        """Restore the terminal. Idempotent."""
+        """Restore the terminal, if it is still ours. Idempotent."""
+        saved = self._let_go()
+        if saved is not None and self._in_foreground():
+            with contextlib.suppress(termios.error, OSError):
+                termios.tcsetattr(self._fd, termios.TCSANOW, saved)
+
+    def _let_go(self) -> list[Any] | None:
+        """Stop reading, and no more; how the terminal was before."""
         saved, self._saved = self._saved, None
-        if saved is None:
-            return
-        self._loop.remove_reader(self._fd)
-        with contextlib.suppress(termios.error, OSError):
-            termios.tcsetattr(self._fd, termios.TCSANOW, saved)
+        if saved is not None:
+            self._loop.remove_reader(self._fd)
+        return saved
 
     def _in_foreground(self) -> bool:
         try:
@@ -139,6 +153,9 @@ class Keyboard:
             return False
 
     def _read(self) -> None:
+        if not self._in_foreground():
+            self._let_go()
+            return
         try:
             data = os.read(self._fd, 256)
         except BlockingIOError:

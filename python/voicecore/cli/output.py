@@ -21,9 +21,30 @@ SCHEMA = 1
 """Grows when a field changes its meaning or goes away; new fields leave it alone."""
 
 
+def say(text: str) -> None:
+    """A line on stderr. One that nobody takes changes nothing: stderr may be full or gone."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        _give_up_stderr()
+
+
 def complain(text: str) -> None:
     """One line on stderr, with the command's name before it."""
-    click.echo(f"voicecore: {one_line(text)}", err=True)
+    say(f"voicecore: {one_line(text)}")
+
+
+def flush_stderr() -> None:
+    """Before the end, where Python would make an exit code of its own of what cannot be written."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _give_up_stderr()
+
+
+def _give_up_stderr() -> None:
+    # Its buffer keeps what could not be written, and every flush tries again.
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # for good
 
 
 def json_bytes(command: str, record: Mapping[str, Any]) -> bytes:
@@ -129,6 +150,14 @@ class ResultFile:
         if self._is_new:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
+
+
+def in_background(fd: int) -> bool:
+    """Whether `fd` is the terminal of this session and other processes have it now."""
+    try:
+        return os.tcgetpgrp(fd) != os.getpgrp()
+    except OSError:
+        return False
 
 
 def stderr_is_terminal() -> bool:

@@ -10,13 +10,11 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import click
-
 from voicecore import Engine, ManualClock, Player, PlayerState, Source
 from voicecore.cli import options as opt
 from voicecore.cli.exits import SIGNAL_BASE, Exit, Failure, Interrupted, exit_code, text_of
 from voicecore.cli.keys import HELP, Key, Keyboard
-from voicecore.cli.output import ResultFile, complain, json_bytes, stderr_is_terminal
+from voicecore.cli.output import ResultFile, complain, json_bytes, say, stderr_is_terminal
 from voicecore.cli.progress import INTERVAL, PlayPicture, StatusLine, short_name
 from voicecore.cli.signals import StopSignals, die_of
 from voicecore.cli.sink_url import Target
@@ -181,7 +179,7 @@ class PlayRun:
             self._hint(f"--start {options.start:g}: {self._name(0)} ended before that")
         if options.summary:
             for line in play_summary(record):
-                click.echo(line, err=True)
+                say(line)
         return code
 
     async def _until_finished(self, player: Player, signals: StopSignals) -> None:
@@ -190,26 +188,32 @@ class PlayRun:
             StatusLine(wanted=not self.options.quiet and stderr_is_terminal()) as line,
             contextlib.ExitStack() as stack,
         ):
+            keyboard: Keyboard | None = None
             if not self.options.virtual:
                 keyboard = stack.enter_context(Keyboard(lambda key: self._on_key(key, player)))
                 signals.also(signal.SIGCONT, keyboard.take)
-
-                def quit_now() -> None:
-                    keyboard.give_back()
-                    die_of(signal.SIGQUIT)
-
-                signals.also(signal.SIGQUIT, quit_now)
                 if keyboard.active:
                     self._say(HELP, 4.0)
-            painter = asyncio.create_task(self._paint(line, player)) if line.shown else None
+
+            def leave() -> None:
+                if keyboard is not None:
+                    keyboard.give_back()
+                line.hide()
+
+            def quit_now() -> None:
+                leave()
+                die_of(signal.SIGQUIT)
+
+            signals.around_stop(leave, None if keyboard is None else keyboard.take)
+            signals.also(signal.SIGQUIT, quit_now)
+            painter = asyncio.create_task(self._paint(line, player, keyboard))
             try:
                 await self._wait(player, signals)
             except (VoicecoreError, Interrupted) as error:
                 self._fail(error)
             finally:
-                if painter is not None:
-                    painter.cancel()
-                    await asyncio.wait([painter])
+                painter.cancel()
+                await asyncio.wait([painter])
 
     async def _wait(self, player: Player, signals: StopSignals) -> None:
         try:
@@ -243,9 +247,12 @@ class PlayRun:
 
     # -- the terminal ------------------------------------------------------------------------------
 
-    async def _paint(self, line: StatusLine, player: Player) -> None:
+    async def _paint(self, line: StatusLine, player: Player, keyboard: Keyboard | None) -> None:
         while True:
-            line.show(self._picture(player))
+            if keyboard is not None:
+                keyboard.follow()
+            if line.shown:
+                line.show(self._picture(player))
             await asyncio.sleep(INTERVAL)
 
     def _picture(self, player: Player) -> PlayPicture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,6 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from voicecore.cli.exits import one_line
+from voicecore.cli.output import in_background
 from voicecore.cli.words import clock_time, count, milliseconds
 
 INTERVAL = 0.1
@@ -85,40 +87,53 @@ def bar(share: float, width: int) -> Text:
 class StatusLine:
     """One line at the bottom of the terminal, gone at the end.
 
+    In the background it is not drawn: the terminal shows what somebody else writes then.
+
     Args:
         wanted: False shows nothing, as when stderr is not a terminal.
     """
 
     def __init__(self, *, wanted: bool) -> None:
-        console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False)
+        self._shown = wanted and self._console.is_terminal and not self._console.is_dumb_terminal
         self._live: Live | None = None
-        if wanted and console.is_terminal and not console.is_dumb_terminal:
-            self._live = Live(
-                console=console,
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
 
     @property
     def shown(self) -> bool:
-        """Whether anybody sees it."""
-        return self._live is not None
+        """Whether anybody sees it, in the foreground."""
+        return self._shown
 
     def show(self, picture: RenderableType) -> None:
         """Draw it."""
-        if self._live is not None:
+        if not self._shown:
+            return
+        if in_background(self._console.file.fileno()):
+            self.hide()
+            return
+        try:
+            if self._live is None:
+                self._live = Live(
+                    console=self._console,
+                    auto_refresh=False,
+                    transient=True,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                )
+                self._live.start()
             self._live.update(picture, refresh=True)
+        except OSError:  # the terminal has gone
+            self._shown, self._live = False, None
 
-    def print(self, text: str) -> None:
-        """A message that stays, above the line."""
-        if self._live is not None:
-            self._live.console.print(Text(f"voicecore: {one_line(text)}"))
+    def hide(self) -> None:
+        """Take it away and show the cursor again, until the next `show`."""
+        live, self._live = self._live, None
+        if live is not None:
+            self._console.quiet = in_background(self._console.file.fileno())
+            with contextlib.suppress(OSError):
+                live.stop()
+            self._console.quiet = False
 
     def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
         return self
 
     def __exit__(
@@ -127,8 +142,7 @@ class StatusLine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self.hide()
 
 
 def short_name(location: str) -> str:

@@ -148,7 +148,10 @@ def _remark(one: Command, now: float) -> str:
         return f"due {local(one.not_before)}"
     if not one.attempt:
         return ""
-    return f"tried {count(one.attempt, 'time')}: {one.error or 'its holder was lost'}"
+    # What was given back has no lease any more, and what failed an error; a lost one keeps its own.
+    lost = one.lease_until is not None
+    reason = "its holder was lost" if lost else one.error or "it was given back"
+    return f"tried {count(one.attempt, 'time')}: {reason}"
 
 
 def command_pairs(one: Command, now: float) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from rich.text import Text
 from voicecore import Receiver
 from voicecore.cli import options as opt
 from voicecore.cli.exits import SIGNAL_BASE, Exit, Interrupted
-from voicecore.cli.output import ResultFile, print_json, stderr_is_terminal
+from voicecore.cli.output import ResultFile, print_json, say, stderr_is_terminal
 from voicecore.cli.progress import INTERVAL, StatusLine
 from voicecore.cli.signals import StopSignals
 from voicecore.cli.sink_url import (
@@ -138,8 +138,9 @@ async def _receive(options: ReceiveOptions, log: ResultFile | None) -> int:
         receiver = await signals.guard(asyncio.get_running_loop().run_in_executor(None, make))
         if not options.quiet:
             address = join_address(source.host, receiver.port)
-            click.echo(f"listening on {address} ({source.mode})", err=True)
+            say(f"listening on {address} ({source.mode})")
         with StatusLine(wanted=not options.quiet and stderr_is_terminal()) as line:
+            signals.around_stop(line.hide)
             painter = asyncio.create_task(_paint(line, receiver)) if line.shown else None
             try:
                 await signals.guard(receiver.wait())

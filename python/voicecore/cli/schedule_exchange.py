@@ -16,7 +16,7 @@ from voicecore.cli.schedule_words import echo_lines, entry_record
 from voicecore.errors import InvalidArgument
 from voicecore.schedule import (
     ScheduleEntry,
-    ScheduleStore,
+    SqliteScheduleStore,
     from_icalendar,
     from_json,
     from_toml,
@@ -49,25 +49,20 @@ def import_(
     """Add the entries of a file ("-" is stdin); nothing is added if any of them is wrong.
 
     Ids in the file are ignored unless --update is given. What iCalendar can say and an entry
-    cannot is refused with the reason.
+    cannot is refused with the reason. Cancelled events become disabled entries.
     """
     if refire and not update:
         raise click.UsageError("--refire goes with --update")
     entries = _read_file(path, kind, zone)
 
-    async def work(store: ScheduleStore) -> list[ScheduleEntry]:
+    async def work(store: SqliteScheduleStore) -> list[ScheduleEntry]:
         now = time.time()
         if not update:
             return await store.add_many([replace(one, generation=1) for one in entries], now=now)
-        known = {one.id: one for one in (await store.read())[0]}
-        done = []
-        for one in entries:
-            if one.id in known:
-                current = replace(one, generation=known[one.id].generation)
-                done.append(await store.update(current, now=now, refire=refire))
-            else:
-                done.append(await store.add(one, now=now))
-        return done
+        try:
+            return await store.merge(entries, now=now, refire=refire)
+        except InvalidArgument as error:
+            raise Failure(Exit.INPUT, error, path) from error
 
     if update:
         ids = [one.id for one in entries if one.id is not None]
@@ -81,7 +76,8 @@ def import_(
         word = "Would import" if dry_run else "Imported"
         for one in done:
             number = "" if one.id is None else f" as {one.id}"
-            echo_lines(f"{word} {one.name}{number}: {rule_words(one.rule)} ({one.zone}).")
+            off = "" if one.enabled else ", disabled"
+            echo_lines(f"{word} {one.name}{number}: {rule_words(one.rule)} ({one.zone}){off}.")
     return Exit.DONE
 
 
@@ -92,14 +88,14 @@ def _read_file(path: str, kind: str | None, zone: str | None) -> list[ScheduleEn
             raise click.UsageError(f"{path}: expected .toml, .json or .ics, or --format")
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        text = data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise Failure(Exit.INPUT, f"{path}: {reason}") from None
-    try:
         if kind == "ics":
-            return from_icalendar(text, zone=zone)
+            return from_icalendar(data, zone=zone)
+        text = data.decode("utf-8-sig")
         return from_toml(text) if kind == "toml" else from_json(text)
+    except OSError as error:
+        raise Failure(Exit.INPUT, f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Failure(Exit.INPUT, f"{path}: not UTF-8") from None
     except InvalidArgument as error:
         raise Failure(Exit.INPUT, error, path) from error
 

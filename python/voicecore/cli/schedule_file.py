@@ -12,7 +12,7 @@ import click
 from voicecore.cli.exits import Exit, Failure
 from voicecore.errors import InvalidArgument, VoicecoreError
 from voicecore.queue import SyncCommandQueue
-from voicecore.schedule import ScheduleStore, SqliteScheduleStore
+from voicecore.schedule import SqliteScheduleStore
 
 T = TypeVar("T")
 
@@ -38,7 +38,9 @@ class _Blocking:
         return self._queue.transaction(steps)
 
 
-def with_store(path: str, work: Callable[[ScheduleStore], Awaitable[T]], *, new: bool = False) -> T:
+def with_store(
+    path: str, work: Callable[[SqliteScheduleStore], Awaitable[T]], *, new: bool = False
+) -> T:
     """Run `work` on the file's schedule.
 
     Args:

@@ -20,18 +20,20 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class StopSignals:
     """While entered, a signal no longer kills: it asks for the end.
 
-    The second one means now: the waiting in `guard` ends at once.
+    The second one means now: the waiting in `guard` ends at once. One that whoever started the
+    process made it ignore stays ignored, as `nohup` wants it and shells do with SIGINT for jobs in
+    the background; not SIGTERM, so that one way to an orderly end is left.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._first: asyncio.Future[int] = self._loop.create_future()
         self._second: asyncio.Future[int] = self._loop.create_future()
-        self._extra: list[int] = []
+        self._handled: list[int] = []
 
     def __enter__(self) -> Self:
         for number in _ENDING:
-            self._loop.add_signal_handler(number, self._caught, int(number))
+            self._handle(number, self._caught, int(number))
         return self
 
     def __exit__(
@@ -40,13 +42,25 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number in (*_ENDING, *self._extra):
+        for number in self._handled:
             self._loop.remove_signal_handler(number)
 
     def also(self, number: signal.Signals, action: Callable[[], object]) -> None:
         """Run `action` in the loop at another signal."""
-        self._extra.append(number)
-        self._loop.add_signal_handler(number, action)
+        self._handle(number, action)
+
+    def around_stop(
+        self, leave: Callable[[], object], come_back: Callable[[], object] | None = None
+    ) -> None:
+        """Run `leave` in the loop before Ctrl-Z stops the process, `come_back` when it goes on."""
+
+        def stop() -> None:
+            leave()
+            stop_by(signal.SIGTSTP)
+            if come_back is not None:
+                come_back()
+
+        self.also(signal.SIGTSTP, stop)
 
     @property
     def caught(self) -> int | None:
@@ -87,11 +101,25 @@ class StopSignals:
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
 
+    def _handle(self, number: signal.Signals, action: Callable[..., object], *args: int) -> None:
+        if number is not signal.SIGTERM and signal.getsignal(number) is signal.SIG_IGN:
+            return
+        self._handled.append(number)
+        self._loop.add_signal_handler(number, action, *args)
+
     def _caught(self, number: int) -> None:
         if not self._first.done():
             self._first.set_result(number)
         elif not self._second.done():
             self._second.set_result(number)
+
+
+def stop_by(number: signal.Signals) -> None:
+    """Be stopped as if the signal had never been handled; returns when the process goes on."""
+    handler = signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    signal.signal(number, handler)
+    signal.siginterrupt(number, False)  # as asyncio has it
 
 
 def die_of(number: signal.Signals) -> None:

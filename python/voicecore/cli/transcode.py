@@ -14,7 +14,7 @@ from voicecore import EncoderSettings, Engine, Source, TranscodeResult
 from voicecore import transcode as run_transcode
 from voicecore.cli import options as opt
 from voicecore.cli.exits import Exit, Failure, exit_code
-from voicecore.cli.output import print_json, refuse_same_file, stderr_is_terminal
+from voicecore.cli.output import print_json, refuse_same_file, say, stderr_is_terminal
 from voicecore.cli.progress import StatusLine, bar, short_name
 from voicecore.cli.signals import StopSignals
 from voicecore.cli.words import clock_time, count
@@ -96,7 +96,7 @@ def transcode(
         }
         print_json("transcode", record)
     elif not quiet:
-        click.echo(_summary(output, result, ratio), err=True)
+        say(_summary(output, result, ratio))
     return Exit.DONE
 
 
@@ -130,6 +130,7 @@ async def _transcode(
             known = [length for length in lengths if length is not None]
             total = sum(known) if len(known) == len(lengths) else None
             with StatusLine(wanted=not quiet and stderr_is_terminal()) as line:
+                signals.around_stop(line.hide)
                 began = time.monotonic()
 
                 def progress(done: float) -> None:

@@ -42,8 +42,12 @@ def from_json(text: str) -> list[ScheduleEntry]:
     """
     try:
         return _entries(json.loads(text))
+    except InvalidArgument:
+        raise
     except (json.JSONDecodeError, RecursionError) as error:
         raise InvalidArgument(f"not JSON: {error}") from None
+    except ValueError:
+        raise _too_long() from None
 
 
 def from_toml(text: str) -> list[ScheduleEntry]:
@@ -56,8 +60,17 @@ def from_toml(text: str) -> list[ScheduleEntry]:
     """
     try:
         return _entries(tomllib.loads(text))
+    except InvalidArgument:
+        raise
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidArgument(f"not TOML: {error}") from None
+    except ValueError:
+        raise _too_long() from None
+
+
+def _too_long() -> InvalidArgument:
+    """Python refuses to convert numbers beyond some thousands of digits, from text and to it."""
+    return InvalidArgument("got a number of too many digits, expected 64 bits at most")
 
 
 def _document(entries: Iterable[ScheduleEntry]) -> dict[str, Any]:

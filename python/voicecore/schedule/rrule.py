@@ -3,9 +3,9 @@
 A parser of our own: general libraries expand a rule into instants, but here the rule itself must be
 understood, so that what an entry cannot say is refused by name instead of approximated.
 
-Read are SUMMARY, DTSTART and RRULE of each VEVENT (RFC 5545, 3.3.10 and 3.8.5.3). One difference
-remains, in the gap of a clock change: the RFC reads a missing local time with the offset before it,
-an entry starts at the gap's end.
+Read are SUMMARY, DTSTART, RRULE and STATUS of each VEVENT (RFC 5545, 3.3.10 and 3.8.5.3). One
+difference remains, in the gap of a clock change: the RFC reads a missing local time with the offset
+before it, an entry starts at the gap's end.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from itertools import islice, product
 
 from voicecore.errors import InvalidArgument
 from voicecore.schedule.entries import ScheduleEntry
-from voicecore.schedule.occurrences import iterate
+from voicecore.schedule.occurrences import Occurrence, iterate
 from voicecore.schedule.rules import DAYS, CronLine, FixedTimes, Interval, Rule
-from voicecore.schedule.zones import resolve, zone_of
+from voicecore.schedule.zones import LATEST, resolve, zone_of
 
 
 class NotRepresentable(InvalidArgument):
@@ -33,27 +33,31 @@ _PARTS = {
     "FREQ", "INTERVAL", "UNTIL", "COUNT", "WKST",
     "BYSECOND", "BYMINUTE", "BYHOUR", "BYDAY", "BYMONTHDAY", "BYMONTH",
 }  # fmt: skip
+_MOST_TIMES = 24 * 60  # of one day; an edit goes through a week of them
 _REFUSED_PARTS = ("BYSETPOS", "BYWEEKNO", "BYYEARDAY")
 _REFUSED_LINES = ("EXDATE", "RDATE", "EXRULE", "RECURRENCE-ID")
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(Z?)")
-_LINE = re.compile(r"([A-Za-z0-9-]+)((?:;[^:;\"]+(?:\"[^\"]*\")?)*):(.*)", re.DOTALL)
+# A parameter's value is a list of texts, and what is quoted may hold any separator.
+_LINE = re.compile(r"([A-Za-z0-9-]+)((?:;(?:[^\";:]++|\"[^\"]*+\")++)*+):(.*)", re.DOTALL)
+_PARAMETER = re.compile(r";([^\";:=]+)=((?:[^\";:]++|\"[^\"]*+\")*+)")
 
 
-def from_icalendar(text: str, *, zone: str | None = None) -> list[ScheduleEntry]:
+def from_icalendar(text: str | bytes, *, zone: str | None = None) -> list[ScheduleEntry]:
     """Entries from the events of a calendar.
 
     Args:
-        text: an iCalendar file, or only the lines DTSTART and RRULE of one event.
+        text: an iCalendar file, or only the lines DTSTART and RRULE of one event. As bytes in UTF-8
+            lines may also be folded within a character, as the RFC allows.
         zone: for times without a zone of their own; None refuses them.
 
     Returns:
-        One entry per event, named by its SUMMARY, without files.
+        One entry per event, named by its SUMMARY, without files; disabled if it was cancelled.
 
     Raises:
         NotRepresentable: an event that an entry cannot express, and why.
         InvalidArgument: not iCalendar, no event in it, or a value of the wrong shape.
     """
-    if not isinstance(text, str):
+    if not isinstance(text, (str, bytes)):
         raise InvalidArgument(f"text: got {type(text).__name__}, expected iCalendar text")
     events = _events(text)
     if not events:
@@ -64,22 +68,31 @@ def from_icalendar(text: str, *, zone: str | None = None) -> list[ScheduleEntry]
 Lines = list[tuple[str, dict[str, str], str]]
 
 
-def _events(text: str) -> list[Lines]:
-    unfolded = re.sub(r"\r?\n[ \t]", "", text)
+def _lines(text: str | bytes) -> list[str]:
+    """Unfolded; a line ends with CRLF, LF or CR, and with nothing else that Unicode knows."""
+    if isinstance(text, str):
+        unfolded = re.sub(r"(?:\r\n|\r|\n)[ \t]", "", text)
+    else:
+        # Folding counts bytes, so that a fold may lie within a character.
+        try:
+            unfolded = re.sub(rb"(?:\r\n|\r|\n)[ \t]", b"", text).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InvalidArgument("iCalendar: not UTF-8") from None
+    return re.split(r"\r\n|\r|\n", unfolded)
+
+
+def _events(text: str | bytes) -> list[Lines]:
     events: list[Lines] = []
     bare: Lines = []
     inside: list[str] = []
-    for line in unfolded.splitlines():
+    for line in _lines(text):
         if not line.strip():
             continue
-        found = _LINE.fullmatch(line.strip())
+        found = _LINE.fullmatch(line.strip(" \t"))
         if found is None:
             raise InvalidArgument(f"iCalendar: got the line {line!r}, expected NAME:VALUE")
         name, value = found[1].upper(), found[3]
-        parameters = {
-            key.upper(): one.strip('"')
-            for key, _, one in (part.partition("=") for part in found[2].split(";") if part)
-        }
+        parameters = {key.upper(): one.strip('"') for key, one in _PARAMETER.findall(found[2])}
         if name == "BEGIN":
             inside.append(value.upper())
             if value.upper() == "VEVENT":
@@ -104,15 +117,23 @@ def _entry(lines: Lines, place: int, zone: str | None) -> ScheduleEntry:
         if name in by_name and name in ("DTSTART", "RRULE"):
             raise NotRepresentable(f"event {place}: several {name} cannot be expressed")
         by_name[name] = (parameters, value)
-    title = re.sub(r"\\(.)", r"\1", by_name.get("SUMMARY", ({}, f"event {place}"))[1])
+    title = _title(by_name.get("SUMMARY", ({}, f"event {place}"))[1])
+    enabled = by_name.get("STATUS", ({}, ""))[1].strip().upper() != "CANCELLED"
     if "DTSTART" not in by_name:
         raise InvalidArgument(f"event {place}: got no DTSTART, expected one")
     try:
         start, name = _start(*by_name["DTSTART"], zone)
         rrule = by_name["RRULE"][1] if "RRULE" in by_name else None
-        return _with_rule(ScheduleEntry(title, FixedTimes([start.time()]), name), start, rrule)
+        whole = ScheduleEntry(title, FixedTimes([start.time()]), name, enabled=enabled)
+        return _with_rule(whole, start, rrule)
     except InvalidArgument as error:
         raise type(error)(f"event {place} ({title}): {error}") from None
+
+
+def _title(value: str) -> str:
+    """The text that is meant (RFC 5545, 3.3.11), on one line."""
+    text = re.sub(r"\\(.)", lambda found: "\n" if found[1] in "nN" else found[1], value)
+    return " ".join(text.splitlines()).strip()
 
 
 def _start(parameters: dict[str, str], value: str, zone: str | None) -> tuple[datetime, str]:
@@ -209,6 +230,11 @@ def _calendar(
         if frequency == "WEEKLY" and not days:
             days = [(0, DAYS[start.weekday()])]
         if not months and not month_days:
+            number = len(hours) * len(minutes) * len(seconds)
+            if number > _MOST_TIMES:
+                raise NotRepresentable(
+                    f"{number:,} times a day cannot be expressed: {_MOST_TIMES:,} can"
+                )
             times = [time(h, m, s) for h, m, s in product(hours, minutes, seconds)]
             return FixedTimes(times, [day for _, day in days] or DAYS, first=start.date())
     elif frequency == "YEARLY":
@@ -251,26 +277,38 @@ def _limited(entry: ScheduleEntry, parts: dict[str, str], start: datetime) -> Sc
     assert isinstance(rule, FixedTimes | CronLine)
     placed = resolve(start, entry.tz)
     assert placed is not None
-    ahead = iterate(entry, placed[0])
-    last: date | None = None
     if "COUNT" in parts:
         number = _number(parts, "COUNT", 1, 100_000)
+        ahead = iterate(entry, placed[0])
         taken = list(islice(ahead, number))
         following = next(ahead, None)
         last = date.fromisoformat(taken[-1].slot[:10])
     else:
-        until = _until(parts["UNTIL"], entry)
-        following = None
-        for one in ahead:
-            if one.due > until:
-                following = one
-                break
-            last = date.fromisoformat(one.slot[:10])
-        if last is None:
+        before, following = _around(entry, placed[0], _until(parts["UNTIL"], entry))
+        if before is None:
             raise InvalidArgument("UNTIL lies before DTSTART")
+        last = date.fromisoformat(before.slot[:10])
     if following is not None and following.slot[:10] == last.isoformat():
         raise NotRepresentable("an end in the middle of a day's times cannot be expressed")
     return replace(entry, rule=_ending(rule, last))
+
+
+def _around(
+    entry: ScheduleEntry, start: float, until: float
+) -> tuple[Occurrence | None, Occurrence | None]:
+    """The last occurrence up to an instant and the one after it, looked for from the end."""
+    reach = 86_400
+    while True:
+        begin = max(start, min(until, LATEST) - reach)
+        before = following = None
+        for one in iterate(entry, begin):
+            if one.due > until:
+                following = one
+                break
+            before = one
+        if before is not None or begin == start:
+            return before, following
+        reach *= 4
 
 
 def _ending(rule: FixedTimes | CronLine, last: date) -> FixedTimes | CronLine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from voicecore.errors import InvalidArgument
@@ -16,6 +16,7 @@ from voicecore.schedule.store import (
     OccurrenceRecord,
     State,
     UnknownEntry,
+    chosen_id,
     conflict,
     occurrence_key,
     stored_id,
@@ -35,6 +36,8 @@ _INSERT = (
     "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE true"
 )
 _GUARD = "EXISTS (SELECT 1 FROM schedule_entries WHERE id = ? AND generation = ?)"
+# The missing name ends the transaction.
+_REFUSE_CHANGED = f"INSERT INTO schedule_entries(name) SELECT NULL WHERE NOT {_GUARD}"
 _SKIP = (
     "INSERT INTO schedule_occurrences(entry_id, slot, due_at, state) "
     f"SELECT ?, ?, ?, 'skipped' WHERE {_GUARD}"
@@ -101,8 +104,9 @@ class SqliteScheduleStore:
 
     async def add(self, entry: ScheduleEntry, *, now: float) -> ScheduleEntry:
         """See `ScheduleStore`."""
+        number = chosen_id(entry)
         rows = await self._queue.execute(
-            f"{_INSERT} ON CONFLICT(id) DO NOTHING RETURNING id", _new_row(entry, entry.id, now)
+            f"{_INSERT} ON CONFLICT(id) DO NOTHING RETURNING id", _new_row(entry, number, now)
         )
         if not rows:
             raise taken(stored_id(entry))
@@ -127,59 +131,66 @@ class SqliteScheduleStore:
         self, entry: ScheduleEntry, *, now: float, refire: bool = False
     ) -> ScheduleEntry:
         """See `ScheduleStore`."""
-        number = stored_id(entry)
-        old = await self.get(number)
+        old = await self.get(stored_id(entry))
         if old.generation != entry.generation:
             raise conflict(entry)
-        plan = plan_edit(old, entry, now, refire)
-        guard = (number, old.generation)
-        steps: list[Step] = []
-        for slot, coming in plan.moved:
-            steps.append(
-                (
-                    f"{_SKIP} AND EXISTS (SELECT 1 FROM schedule_occurrences WHERE entry_id = ? "
-                    "AND slot = ? AND state IN ('fired', 'busy', 'coalesced')) "
-                    "ON CONFLICT DO NOTHING",
-                    (number, coming.slot, _milliseconds(coming.due), *guard, number, slot),
-                )
-            )
-        if plan.stale:
-            steps.append(
-                (
-                    "DELETE FROM schedule_occurrences WHERE entry_id = ? AND state = 'reminded' "
-                    f"AND slot NOT IN ({_marks(plan.reminded)}) AND {_GUARD}",
-                    (number, *plan.reminded, *guard),
-                )
-            )
-        for one in plan.skipped:
-            steps.append(
-                (
-                    f"{_SKIP} ON CONFLICT DO NOTHING",
-                    (number, one.slot, _milliseconds(one.due), *guard),
-                )
-            )
-        for slot in plan.forgotten:
-            steps.append(
-                (
-                    "DELETE FROM schedule_occurrences WHERE entry_id = ? AND slot = ? "
-                    f"AND {_GUARD}",
-                    (number, slot, *guard),
-                )
-            )
-        since = _milliseconds(plan.since)
-        steps.append(
-            (
-                "UPDATE schedule_entries SET name = ?, key = ?, rule = ?, zone = ?, "
-                "remind_minutes = ?, voice_channel_id = ?, text_channel_id = ?, files = ?, "
-                "enabled = ?, policy = ?, generation = generation + 1, updated_at = ? "
-                "WHERE id = ? AND generation = ? RETURNING generation",
-                (*_values(entry), since, *guard),
-            )
-        )
-        rows = (await self._queue.transaction(steps))[-1]
-        if not rows:
+        steps, edited = _edit(old, entry, now, refire)
+        if not (await self._queue.transaction(steps))[-1]:
             raise conflict(entry)
-        return entry.with_id(number, rows[0][0], since / 1000)
+        return edited
+
+    async def merge(
+        self, entries: Sequence[ScheduleEntry], *, now: float, refire: bool = False
+    ) -> list[ScheduleEntry]:
+        """Update the entries whose ids are stored and add the others, all or none.
+
+        Ids are kept; what generation is stored does not matter.
+
+        Raises:
+            InvalidArgument: two entries of one id, an id out of range, or a stored row that is
+                damaged; the message says which entry.
+            EditConflict: somebody else changed one of them meanwhile.
+        """
+        rows = await self._queue.execute(f"SELECT {_COLUMNS} FROM schedule_entries")
+        stored = {row[0]: row for row in rows}
+        old = {one.id: entry_of(stored[one.id]) for one in entries if one.id in stored}
+        _check_merge(entries, old)
+        done: list[ScheduleEntry | None] = [None] * len(entries)
+        added: list[int] = []
+        guards: list[Step] = []
+        steps: list[Step] = []
+        # Ids that are given come before ids that the file chooses, which could be the same.
+        for place, one in sorted(enumerate(entries), key=lambda pair: pair[1].id is None):
+            before = old.get(one.id)
+            if isinstance(before, ScheduleEntry):
+                guards.append((_REFUSE_CHANGED, (one.id, before.generation)))
+                edits, done[place] = _edit(before, one, now, refire)
+                steps += edits
+            else:
+                added.append(place)
+        inserts = [
+            (f"{_INSERT} RETURNING id", _new_row(entries[place], entries[place].id, now))
+            for place in added
+        ]
+        try:
+            results = await self._queue.transaction([*guards, *steps, *inserts])
+        except Exception:
+            await self._refuse_changed(entries, stored)
+            raise
+        since = _milliseconds(now) / 1000
+        for place, number in zip(added, results[len(guards) + len(steps) :], strict=True):
+            one = entries[place]
+            done[place] = one.with_id(number[0][0], one.generation, since)
+        return [one for one in done if one is not None]
+
+    async def _refuse_changed(
+        self, entries: Sequence[ScheduleEntry], stored: Mapping[int, Row]
+    ) -> None:
+        rows = await self._queue.execute(f"SELECT {_COLUMNS} FROM schedule_entries")
+        now = {row[0]: row for row in rows}
+        for one in entries:
+            if one.id is not None and now.get(one.id) != stored.get(one.id):
+                raise conflict(one)
 
     async def remove(self, number: int) -> None:
         """See `ScheduleStore`."""
@@ -287,6 +298,82 @@ def entry_of(row: Row) -> ScheduleEntry | DamagedEntry:
         )
     except (InvalidArgument, TypeError) as error:
         return DamagedEntry(number, str(name), str(error))
+
+
+def _check_merge(
+    entries: Sequence[ScheduleEntry], old: Mapping[int | None, ScheduleEntry | DamagedEntry]
+) -> None:
+    seen = set()
+    for place, one in enumerate(entries, 1):
+        before = old.get(one.id)
+        try:
+            if one.id is not None and one.id in seen:
+                raise InvalidArgument(f"id: got {one.id} twice, expected different ones")
+            seen.add(one.id)
+            if isinstance(before, DamagedEntry):
+                raise InvalidArgument(
+                    f"the stored entry {one.id} is damaged: {before.error}; remove it first"
+                )
+            if before is None:
+                chosen_id(one)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"entry {place} ({one.name}): {error}") from None
+
+
+def _edit(
+    old: ScheduleEntry, entry: ScheduleEntry, now: float, refire: bool
+) -> tuple[list[Step], ScheduleEntry]:
+    """What replaces `old`, if it is still what is stored, and what is stored then.
+
+    The last step has a row if it was.
+    """
+    number = old.id
+    assert number is not None
+    plan = plan_edit(old, entry, now, refire)
+    guard = (number, old.generation)
+    steps: list[Step] = []
+    for slot, coming in plan.moved:
+        steps.append(
+            (
+                f"{_SKIP} AND EXISTS (SELECT 1 FROM schedule_occurrences WHERE entry_id = ? "
+                "AND slot = ? AND state IN ('fired', 'busy', 'coalesced')) "
+                "ON CONFLICT DO NOTHING",
+                (number, coming.slot, _milliseconds(coming.due), *guard, number, slot),
+            )
+        )
+    if plan.stale:
+        steps.append(
+            (
+                "DELETE FROM schedule_occurrences WHERE entry_id = ? AND state = 'reminded' "
+                f"AND slot NOT IN ({_marks(plan.reminded)}) AND {_GUARD}",
+                (number, *plan.reminded, *guard),
+            )
+        )
+    for one in plan.skipped:
+        steps.append(
+            (
+                f"{_SKIP} ON CONFLICT DO NOTHING",
+                (number, one.slot, _milliseconds(one.due), *guard),
+            )
+        )
+    for slot in plan.forgotten:
+        steps.append(
+            (
+                f"DELETE FROM schedule_occurrences WHERE entry_id = ? AND slot = ? AND {_GUARD}",
+                (number, slot, *guard),
+            )
+        )
+    since = _milliseconds(plan.since)
+    steps.append(
+        (
+            "UPDATE schedule_entries SET name = ?, key = ?, rule = ?, zone = ?, "
+            "remind_minutes = ?, voice_channel_id = ?, text_channel_id = ?, files = ?, "
+            "enabled = ?, policy = ?, generation = generation + 1, updated_at = ? "
+            "WHERE id = ? AND generation = ? RETURNING generation",
+            (*_values(entry), since, *guard),
+        )
+    )
+    return steps, entry.with_id(number, old.generation + 1, since / 1000)
 
 
 def _mark_step(mark: Mark, owner: str, now: float) -> Step:

@@ -15,6 +15,9 @@ State = Literal["reminded", "fired", "missed", "skipped", "busy", "coalesced"]
 """What became of an occurrence; "reminded" is announced and still to come."""
 STATES: tuple[str, ...] = get_args(State)
 
+MAX_CHOSEN_ID = 2**62
+"""The largest id that a new entry may bring along; stores count on from the largest one."""
+
 
 class UnknownEntry(InvalidArgument):
     """No entry with this id (D08)."""
@@ -72,7 +75,11 @@ class ScheduleStore(Protocol):
         """One entry; `UnknownEntry` when there is none."""
 
     async def add(self, entry: ScheduleEntry, *, now: float) -> ScheduleEntry:
-        """Store a new entry; under its own id if it has one that is free. Due from now on."""
+        """Store a new entry; under its own id if it has one that is free. Due from now on.
+
+        Raises:
+            InvalidArgument: its id is another entry's, or more than `MAX_CHOSEN_ID`.
+        """
 
     async def add_many(
         self, entries: Sequence[ScheduleEntry], *, now: float
@@ -143,7 +150,7 @@ class MemoryScheduleStore:
 
     async def add(self, entry: ScheduleEntry, *, now: float) -> ScheduleEntry:
         """See `ScheduleStore`."""
-        number = self._last_id + 1 if entry.id is None else entry.id
+        number = chosen_id(entry) or self._last_id + 1
         if number in self._entries:
             raise taken(number)
         self._last_id = max(self._last_id, number)
@@ -263,6 +270,15 @@ def stored_id(entry: ScheduleEntry) -> int:
     """The id of an entry that must have one."""
     if entry.id is None:
         raise InvalidArgument(f"entry {entry.name!r}: got no id, expected one that the store gave")
+    return entry.id
+
+
+def chosen_id(entry: ScheduleEntry) -> int | None:
+    """The id that a new entry brings along; refuses one that leaves too few for later entries."""
+    if entry.id is not None and entry.id > MAX_CHOSEN_ID:
+        raise InvalidArgument(
+            f"id: got {entry.id:,}, expected 1 to {MAX_CHOSEN_ID:,}: later entries count on from it"
+        )
     return entry.id
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -19,6 +20,7 @@ _NAMES = dict(
         strict=True,
     )
 )
+_ORDINAL = re.compile(r"\b(\d+)th\b")
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -68,7 +70,7 @@ def rule_words(rule: Rule) -> str:
                 text += f" from {start:%Y-%m-%d %H:%M:%S} UTC on"
             return text
         case CronLine():
-            told = CronSim(rule.line, datetime(2024, 1, 1)).explain()
+            told = _ORDINAL.sub(_ordinal, CronSim(rule.line, datetime(2024, 1, 1)).explain())
             text = f"{told[:1].lower()}{told[1:]} (cron {rule.line})"
     if rule.first is not None:
         text += f", from {rule.first}"
@@ -102,6 +104,13 @@ def length(seconds: float) -> str:
 def listed(words: Sequence[str]) -> str:
     """a, b and c."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _ordinal(found: re.Match[str]) -> str:
+    """31st for the 31th of `cronsim`, which knows endings only up to ten."""
+    number = int(found[1])
+    last = 0 if 10 < number % 100 < 20 else number % 10
+    return f"{number}{('th', 'st', 'nd', 'rd')[last] if last < 4 else 'th'}"
 
 
 def _days(days: tuple[str, ...]) -> str:
