@@ -15,6 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import uvloop
+from hypothesis import settings
+
+# How long an example takes is the machine's affair.
+settings.register_profile("voicecore", deadline=None)
+settings.load_profile("voicecore")
 
 ROOT = Path(__file__).resolve().parent.parent
 MUSIC = ROOT / "examples" / "audio" / "palace.mp3"

@@ -90,7 +90,7 @@ class Teller:
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(told=stories())
 def test_both_engines_tell_the_same_story(told: tuple[bool, Story]) -> None:
     age, story = told
