@@ -26,7 +26,7 @@ demo: setup
 
 test: setup-test
 	@ctest --test-dir build/native --output-on-failure --parallel 2 || exit 1
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 bench: setup-bench
 	@$(VENV)/bin/python -m benchmarks
