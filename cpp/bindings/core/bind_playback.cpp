@@ -226,12 +226,12 @@ void bind_player(py::module_& module) {
         .def_property_readonly(
             "sink_failed",
             [](const PlayerHandle& self) { return self.get().player->sink_failed(); })
-        .def_property_readonly(
-            "finish_reason",
-            [](const PlayerHandle& self) -> std::optional<int> {
-                const auto reason = self.get().player->finish_reason();
-                return reason ? std::optional{static_cast<int>(*reason)} : std::nullopt;
-            })
+        .def_property_readonly("finish_reason",
+                               [](const PlayerHandle& self) -> std::optional<int> {
+                                   const auto reason = self.get().player->finish_reason();
+                                   return reason ? std::optional{static_cast<int>(*reason)}
+                                                 : std::nullopt;
+                               })
         .def("error",
              [](const PlayerHandle& self) -> py::object {
                  const auto error = self.get().player->error();
