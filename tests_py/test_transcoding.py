@@ -12,7 +12,7 @@ import pytest
 
 import voicecore
 from conftest import Runner
-from voicecore import Engine, NullSink, ToneSource, transcode
+from voicecore import Engine, NullSink, ToneSource, _bridge, transcode
 
 
 def test_an_empty_list_is_refused_and_leaves_the_file_alone(run: Runner, tmp_path: Path) -> None:
@@ -139,5 +139,28 @@ def test_an_exception_in_the_progress_callback_ends_the_transcode(
         await asyncio.sleep(0.3)
         assert out.stat().st_size == size
         assert caught.traceback  # what holds on to the call does not keep it running
+
+    run(main())
+
+
+def test_lost_events_of_others_neither_end_nor_hurry_a_transcode(
+    run: Runner, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        looks: list[float] = []
+        work = asyncio.create_task(
+            transcode(ToneSource(440, 20_000.0), tmp_path / "a.ogg", progress=looks.append)
+        )
+        while not looks:
+            await asyncio.sleep(0.01)
+        for sweep in list(_bridge.current()._sweepers.values()):
+            sweep()
+        looks.clear()
+        await asyncio.sleep(0.5)
+        assert not work.done()
+        assert len(looks) < 100  # ten a second, or as many as the loop has turns
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
 
     run(main())

@@ -23,6 +23,7 @@ from voicecore.sources import (
     SAMPLE_RATE,
     Readable,
     Source,
+    _one_or_several,
     _path_of,
     _refuse_own_input,
     _stop_pumps,
@@ -345,12 +346,7 @@ class Engine:
             # In whole frames, the last one included; 0 would mean no limit.
             _validate.number("duration", duration, 0.001, _validate.MAX_SECONDS, "seconds")
             limit = max(1, round(duration * 50))
-        wanted = "a Source, or several"
-        if isinstance(source, Source):
-            source = [source]
-        sources = _validate.items("source", source, wanted)
-        for one in sources:
-            _validate.instance("source", one, Source, wanted)
+        sources = _one_or_several(source)
         _validate.instance("sink", sink, Sink, "a sink, such as OggSink(path)")
         _validate.function("after", after)
         if encoder is not None:

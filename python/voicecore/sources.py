@@ -330,6 +330,15 @@ def _path_of(source: Any) -> str | None:
     return None
 
 
+def _one_or_several(source: Source | Iterable[Source]) -> list[Source]:
+    """What `play` and `transcode` were given."""
+    wanted = "a Source, or several"
+    sources = [source] if isinstance(source, Source) else _validate.items("source", source, wanted)
+    for one in sources:
+        _validate.instance("source", one, Source, wanted)
+    return sources
+
+
 def _refuse_own_input(output: str | os.PathLike[str], sources: Iterable[Source]) -> None:
     """Writing a file while reading it would destroy it, whatever names lead there."""
     try:

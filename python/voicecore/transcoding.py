@@ -11,7 +11,7 @@ from voicecore import _bridge, _core, _validate
 from voicecore.engine import _native_settings
 from voicecore.errors import InvalidArgument
 from voicecore.settings import EncoderSettings
-from voicecore.sources import SAMPLE_RATE, Source, _refuse_own_input
+from voicecore.sources import SAMPLE_RATE, Source, _one_or_several, _refuse_own_input
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,7 @@ async def transcode(
     """
     _validate.volume(volume)
     _validate.seconds("gap", gap)
-    wanted = "a Source, or several"
-    if isinstance(source, Source):
-        source = [source]
-    sources = _validate.items("source", source, wanted)
-    for one in sources:
-        _validate.instance("source", one, Source, wanted)
+    sources = _one_or_several(source)
     _validate.path("path", path)
     _validate.whole("serial", serial, 0, 2**32 - 1)
     _validate.flag("passthrough", passthrough)
