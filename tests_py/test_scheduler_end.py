@@ -297,3 +297,24 @@ async def test_a_session_that_outlives_its_queue_leaves_its_lease_and_says_so(
     gc.collect()
     assert unheard == []
     assert "The lease of key g stays until it runs out" in caplog.text
+
+
+async def test_a_session_may_ask_for_the_shutdown(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def play(_session: Session) -> None:
+        await scheduler.shutdown()
+        asked.set()
+
+    async def load(_entry_id: int) -> Entry:
+        return Entry()
+
+    async with CommandQueue(tmp_path / "q.db", role="worker") as queue:
+        scheduler = Scheduler(None, queue, play_session=play, load_entry=load, schedule=False)
+        scheduler.start()
+        await queue.enqueue("play", 1, key="g")
+        await asyncio.wait_for(scheduler.wait(), 5)
+        await scheduler.shutdown()
+        assert asked.is_set()
+        rows = await queue.execute("SELECT outcome, state FROM bot_sessions")
+        assert rows == [("done", "ended")]
