@@ -90,6 +90,13 @@ CALLS: list[tuple[str, Callable[[Any], Any]]] = [
     ("wall_clock: got 5", lambda _: SyncCommandQueue("q.db", wall_clock=5)),  # type: ignore[arg-type]
     ("commands: got 5", lambda x: x.queue.enqueue_many(5)),
     ("done: got 5", lambda x: x.queue.ack_many(5)),
+    ("done: got 5", lambda x: x.queue.ack_many([5])),
+    ("command: got 5", lambda x: x.queue.ack(5)),
+    ("command: got 5", lambda x: x.queue.ack_many([(5, "done")])),
+    ("command: got 5", lambda x: x.queue.nack(5, "no")),
+    ("command: got 5", lambda x: x.queue.renew(5)),
+    ("max_attempts: got 'x'", lambda x: x.queue.nack(x.queue.claim(), "no", max_attempts="x")),
+    ("limit: got 'x'", lambda x: x.queue.prune(5.0, limit="x")),
     ("sql: got 5", lambda x: x.queue.execute(5)),
     ("parameters: got 5", lambda x: x.queue.execute("SELECT ?", 5)),
 ]

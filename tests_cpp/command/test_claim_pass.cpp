@@ -171,6 +171,19 @@ TEST_CASE("a claim that was given back counts neither as a failure nor as a deat
     REQUIRE(state_of(*store, id) == "failed");
 }
 
+TEST_CASE("what was given back does not count as a death of an overtaking stop either") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto stop = put(*store, {.command = "stop", .key = "a", .overtakes = true}, 0);
+    std::int64_t attempt = 1;
+    for (; attempt <= 2 * kMostDeaths; ++attempt) {
+        REQUIRE(ids_of(claim(*store, 1)) == std::vector{stop});
+        REQUIRE(store->give_back(stop, attempt, 2, 0).ok());
+    }
+    REQUIRE(ids_of(claim(*store, 3)) == std::vector{stop});      // and its holder dies
+    REQUIRE(ids_of(claim(*store, 5'000)) == std::vector{stop});  // once is not too often
+}
+
 TEST_CASE("an expired command to every key holds nobody up") {
     const Scratch scratch;
     auto store = scratch.open();

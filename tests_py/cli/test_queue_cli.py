@@ -510,8 +510,10 @@ def test_a_command_that_waits_again_says_why(here: Here, db: Path) -> None:
 
     back = asyncio.run(scenario())
     assert back is not None
-    assert "tried 1 time: it was given back" in here("queue", "list", "--db", db).out
-    failed = replace(back, error="no such entry")
-    lost = replace(failed, attempt=2, lease_until=back.created_at)
+    assert "given back 1 time" in here("queue", "list", "--db", db).out
+    shown = here("queue", "show", str(back.id), "--db", db).out
+    assert "0 of 3, given back 1 time" in shown
+    failed = replace(back, attempt=2, error="no such entry")
+    lost = replace(failed, attempt=3, lease_until=back.created_at)
     assert table_row(failed, time.time())[-1] == "tried 1 time: no such entry"
     assert table_row(lost, time.time())[-1] == "tried 2 times: its holder was lost"

@@ -111,6 +111,21 @@ def test_75_for_ever_ends_as_failed(db: Path, work: Work) -> None:
     assert outcome(db, number) == "failed: exit code 75"
 
 
+def test_what_a_worker_gave_back_is_no_try(db: Path, work: Work) -> None:
+    (number,) = send(db, ("x",))
+    with SyncCommandQueue(db, role="worker") as queue:
+        for _ in range(3):
+            (command,) = queue.claim()
+            queue.give_back(command)
+    done = work("sh -c 'exit 75'", "--tries", "2", "--json")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["outcome"] for one in records] == ["retry", "failed"]
+    with SyncCommandQueue(db) as queue:
+        end = queue.get(number)
+        assert end is not None
+        assert (end.attempt, end.given_back, end.error) == (5, 3, "exit code 75")
+
+
 def test_a_program_that_is_not_there_is_a_failure_of_its_command(db: Path, work: Work) -> None:
     (number,) = send(db, ("x",))
     assert work("/no/such/program").returncode == 0

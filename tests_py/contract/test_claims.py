@@ -143,6 +143,29 @@ async def test_a_handler_can_say_when_to_try_again(bench: Bench) -> None:
         assert (command.attempt, command.error) == (2, "busy")
 
 
+async def test_who_carries_it_out_can_allow_more_tries_than_the_command(bench: Bench) -> None:
+    async with bench.queue() as queue:
+        id = await queue.enqueue("work", key="a")
+        assert await queue.nack(await one(queue), "busy", retry_in=0, max_attempts=3)
+        command = await one(queue)
+        assert (command.attempt, command.max_attempts) == (2, 3)  # deaths count by it too
+        assert await queue.nack(command, "busy", retry_in=0, max_attempts=3)
+        assert not await queue.nack(await one(queue), "busy", retry_in=0, max_attempts=3)
+        assert (await queue.wait_result(id, 1)).text == "failed: busy"
+
+
+async def test_the_wait_for_a_retry_does_not_grow_with_what_was_given_back(bench: Bench) -> None:
+    async with bench.queue() as queue:
+        await queue.enqueue("work", key="a", max_attempts=2)
+        for _ in range(5):
+            await queue.give_back(await one(queue))
+        command = await one(queue)
+        assert (command.attempt, command.given_back) == (6, 5)
+        assert await queue.nack(command, "no")
+        (row,) = await queue.peek()
+        assert row.not_before == bench.wall() + 1
+
+
 async def test_a_waiting_retry_does_not_hold_its_key(bench: Bench) -> None:
     """R52: one failing command never blocks the next."""
     async with bench.queue() as queue:

@@ -179,9 +179,12 @@ void bind_calls(py::class_<QueueHandle>& queue) {
              })
         .def("nack",
              [](const QueueHandle&, std::int64_t id, std::int64_t attempt, Millis now,
-                const std::string& error, std::optional<Millis> retry_in) -> Call {
+                const std::string& error, std::optional<Millis> retry_in,
+                std::int64_t tries) -> Call {
                  return make_call(
-                     [=](Store& store) { return store.nack(id, attempt, now, error, retry_in); },
+                     [=](Store& store) {
+                         return store.nack(id, attempt, now, error, retry_in, tries);
+                     },
                      as_is);
              })
         .def("fail",
@@ -318,12 +321,12 @@ py::object maybe_text(const std::optional<std::string>& text) {
 // Anybody writes these texts: bytes that are no UTF-8 are shown as such, and end the command when
 // it is claimed.
 py::tuple command_to_python(const command::Command& one) {
-    return py::make_tuple(one.id, to_text(one.command), one.entry_id, maybe_text(one.key),
-                          to_text(one.args), maybe_text(one.requested_by), one.created_at,
-                          maybe_text(one.dedup_key), one.priority, one.not_before, one.expires_at,
-                          one.overtakes, one.attempt, one.max_attempts, one.lease_until,
-                          maybe_text(one.owner), one.claimed_at, maybe_text(one.result),
-                          maybe_text(one.error), to_text(one.state), one.finished_at);
+    return py::make_tuple(
+        one.id, to_text(one.command), one.entry_id, maybe_text(one.key), to_text(one.args),
+        maybe_text(one.requested_by), one.created_at, maybe_text(one.dedup_key), one.priority,
+        one.not_before, one.expires_at, one.overtakes, one.attempt, one.given_back,
+        one.max_attempts, one.lease_until, maybe_text(one.owner), one.claimed_at,
+        maybe_text(one.result), maybe_text(one.error), to_text(one.state), one.finished_at);
 }
 
 py::object commands_to_python(const std::vector<command::Command>& commands) {

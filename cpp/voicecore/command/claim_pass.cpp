@@ -26,10 +26,11 @@ enum Column {
     kExpires = 10,
     kOvertakes = 11,
     kAttempt = 12,
-    kMost = 13,
-    kLease = 14,
-    kClaimed = 16,
-    kState = 19
+    kGivenBack = 13,
+    kMost = 14,
+    kLease = 15,
+    kClaimed = 17,
+    kState = 20
 };
 
 }  // namespace
@@ -348,7 +349,7 @@ void ClaimPass::consider(const Statement& row, bool stop_when_enough) {
         // Only stops that overtake: the others have been looked at before the walk.
         if (!overtakes || is_live({.id = id,
                                    .key = key,
-                                   .tries = row.integer(kAttempt),
+                                   .tries = row.integer(kAttempt) - row.integer(kGivenBack),
                                    .most = row.integer(kMost),
                                    .lease = row.integer(kLease),
                                    .claimed = row.integer(kClaimed)})) {

@@ -85,6 +85,7 @@ Command read_command(const Statement& row, bool history) {
     out.expires_at = row.maybe_integer(at++);
     out.overtakes = row.integer(at++) != 0;
     out.attempt = row.integer(at++);
+    out.given_back = row.integer(at++);
     out.max_attempts = row.integer(at++);
     out.lease_until = row.maybe_integer(at++);
     out.owner = row.maybe_text(at++);

@@ -9,10 +9,10 @@
 namespace voicecore::command {
 
 // In the order in which read_command() expects them; the history adds finished_at.
-#define VOICECORE_COMMAND_COLUMNS                                                      \
-    "id, command, entry_id, key, args, requested_by, created_at, dedup_key, priority," \
-    " not_before, expires_at, overtakes, attempt, max_attempts, lease_until, owner,"   \
-    " claimed_at, result, error, state"
+#define VOICECORE_COMMAND_COLUMNS                                                         \
+    "id, command, entry_id, key, args, requested_by, created_at, dedup_key, priority,"    \
+    " not_before, expires_at, overtakes, attempt, given_back, max_attempts, lease_until," \
+    " owner, claimed_at, result, error, state"
 
 [[nodiscard]] Command read_command(const Statement& row, bool history);
 

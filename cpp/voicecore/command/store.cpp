@@ -286,35 +286,38 @@ Result<std::vector<std::int64_t>> Store::ack_many(std::span<const Finished> fini
 }
 
 Result<bool> Store::nack(std::int64_t id, std::int64_t attempt, Millis now,
-                         const std::string& error, std::optional<Millis> retry_in) {
+                         const std::string& error, std::optional<Millis> retry_in,
+                         std::int64_t tries) {
     if (auto ok = usable(); !ok) return std::move(ok).error();
-    auto look =
-        database_.cached("SELECT max_attempts + given_back FROM bot_commands WHERE id = ?1");
+    auto look = database_.cached(
+        "SELECT attempt - given_back, max_attempts FROM bot_commands WHERE id = ?1");
     auto back = database_.cached(
         "UPDATE bot_commands SET state = 'ready', lease_until = NULL, owner = NULL,"
-        " not_before = ?2, error = ?3 WHERE id = ?1");
+        " not_before = ?2, error = ?3, max_attempts = ?4 WHERE id = ?1");
     if (!look) return std::move(look).error();
     if (!back) return std::move(back).error();
     auto transaction = Transaction::begin(database_);
     if (!transaction) return std::move(transaction).error();
     if (auto ok = check_claim(id, attempt, now); !ok) return std::move(ok).error();
-    std::int64_t most = 1;
+    std::int64_t tried = 1;
+    std::int64_t most = tries;
     {
         const Use statement{*look.value()};
         statement->bind_all(id);
         auto row = statement->step();
         if (!row) return std::move(row).error();
-        most = statement->integer(0);
+        tried = statement->integer(0);
+        most = std::max(tries, statement->integer(1));
     }
-    const bool again = attempt < most;
+    const bool again = tried < most;
     if (again) {
         // Twice as long each time, from one second to five minutes.
         constexpr Millis kFirst = 1'000;
         constexpr Millis kLongest = 300'000;
         const Millis wait = retry_in.value_or(
-            std::min(kLongest, kFirst << std::min<std::int64_t>(attempt - 1, 20)));
+            std::min(kLongest, kFirst << std::clamp<std::int64_t>(tried - 1, 0, 20)));
         const Use statement{*back.value()};
-        statement->bind_all(id, now + wait, error);
+        statement->bind_all(id, now + wait, error, most);
         if (auto step = statement->step(); !step) return std::move(step).error();
     } else if (auto ok = finish(id, "failed", std::nullopt, error, now); !ok) {
         return std::move(ok).error();

@@ -103,9 +103,10 @@ class Store {
     // Several at once. The ids of those whose claims are no longer live: they are left alone.
     [[nodiscard]] Result<std::vector<std::int64_t>> ack_many(std::span<const Finished> finished,
                                                              Millis now);
-    // True: it will be tried again.
+    // True: it will be tried again. `tries` raises what the command allows itself.
     [[nodiscard]] Result<bool> nack(std::int64_t id, std::int64_t attempt, Millis now,
-                                    const std::string& error, std::optional<Millis> retry_in);
+                                    const std::string& error, std::optional<Millis> retry_in,
+                                    std::int64_t tries = 1);
     // Failed for good, whatever tries are left.
     [[nodiscard]] Status fail(std::int64_t id, std::int64_t attempt, Millis now,
                               const std::string& error);

@@ -48,6 +48,7 @@ struct Command {
     std::optional<Millis> expires_at = {};
     bool overtakes = false;
     std::int64_t attempt = 0;
+    std::int64_t given_back = 0;
     std::int64_t max_attempts = 1;
     std::optional<Millis> lease_until = {};
     std::optional<std::string> owner = {};

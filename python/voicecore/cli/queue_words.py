@@ -41,6 +41,7 @@ def command_record(one: Command) -> dict[str, Any]:
         "overtakes": one.overtakes,
         "state": one.state,
         "attempt": one.attempt,
+        "given_back": one.given_back,
         "max_attempts": one.max_attempts,
         "lease_until": iso(one.lease_until),
         "owner": one.owner,
@@ -146,12 +147,18 @@ def _remark(one: Command, now: float) -> str:
         return f"{lease}, attempt {one.attempt}"
     if one.not_before is not None and one.not_before > now:
         return f"due {local(one.not_before)}"
-    if not one.attempt:
-        return ""
+    tried = one.attempt - one.given_back
+    if not tried:
+        return f"given back {count(one.given_back, 'time')}" if one.given_back else ""
     # What was given back has no lease any more, and what failed an error; a lost one keeps its own.
     lost = one.lease_until is not None
     reason = "its holder was lost" if lost else one.error or "it was given back"
-    return f"tried {count(one.attempt, 'time')}: {reason}"
+    return f"tried {count(tried, 'time')}: {reason}"
+
+
+def _tries(one: Command) -> str:
+    tries = f"{one.attempt - one.given_back} of {one.max_attempts}"
+    return f"{tries}, given back {count(one.given_back, 'time')}" if one.given_back else tries
 
 
 def command_pairs(one: Command, now: float) -> list[tuple[str, str]]:
@@ -170,7 +177,7 @@ def command_pairs(one: Command, now: float) -> list[tuple[str, str]]:
         ("Sent", f"{local(one.created_at)} by {one.requested_by or 'nobody named'}"),
         ("Due", "at once" if one.not_before is None else local(one.not_before)),
         ("Expires", expires),
-        ("Tries", f"{one.attempt} of {one.max_attempts}"),
+        ("Tries", _tries(one)),
     ]
     if one.priority:
         pairs.append(("Priority", str(one.priority)))

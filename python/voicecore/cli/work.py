@@ -7,7 +7,6 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +20,6 @@ from voicecore.cli.output import complain, json_line
 from voicecore.cli.signals import StopSignals
 from voicecore.errors import VoicecoreError
 from voicecore.queue import Command
-
-_FIRST_PAUSE = 1.0
-_LONGEST_PAUSE = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +75,17 @@ class JobScheduler(Scheduler):
         self._tell(command, end, outcome, time.monotonic() - began)
 
     async def _settle(self, command: Command, end: JobEnd) -> str:
-        tries = max(command.max_attempts, self._options.tries)
-        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (command.attempt - 1))
-        end_it: Callable[[], Awaitable[object]]
-        if not end.problem:
-            outcome, end_it = "done", lambda: self.queue.ack(command)
-        elif end.retry and command.attempt < tries:
-            outcome, end_it = "retry", lambda: self.queue.give_back(command, delay=pause)
-        else:
-            outcome, end_it = "failed", lambda: self.queue.fail(command, end.problem)
+        outcome = "failed" if end.problem else "done"
+
+        async def end_it() -> None:
+            nonlocal outcome
+            if not end.problem:
+                await self.queue.ack(command)
+            elif not end.retry:
+                await self.queue.fail(command, end.problem)
+            elif await self.queue.nack(command, end.problem, max_attempts=self._options.tries):
+                outcome = "retry"
+
         return outcome if await self._finish(command, end_it) else "lost"
 
     def _tell(self, command: Command, end: JobEnd, outcome: str, seconds: float) -> None:

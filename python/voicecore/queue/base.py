@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, Protocol, cast
 
 from voicecore import _core, _validate
-from voicecore.errors import Closed, InvalidArgument, QueueTimeout
+from voicecore.errors import Closed, InvalidArgument, QueueTimeout, WrongType
 from voicecore.queue.convert import millis, result_text, row_of_new, seconds_or_none
 from voicecore.queue.model import (
     DEFAULT_KEY,
@@ -45,6 +45,12 @@ def pauses(timeout: float | None, what: str) -> Iterator[float]:
         yield pause
         pause = min(pause * 1.5, _PAUSE_LONGEST)
     raise QueueTimeout(f"{what} has not ended within {timeout:g} seconds")
+
+
+def claim_of(command: Command) -> tuple[int, int]:
+    """What a claim is known by: the id and the attempt."""
+    _validate.instance("command", command, Command, "a command, as `claim` gives it")
+    return command.id, command.attempt
 
 
 class QueueBase:
@@ -154,9 +160,33 @@ class QueueBase:
         )
 
     def _ack_many(self, done: Iterable[tuple[Command, object]]) -> _core.QueueCall:
-        rows = _validate.items("done", done, "pairs of a command and its result")
-        finished = [(command.id, command.attempt, result_text(result)) for command, result in rows]
+        finished = []
+        for pair in _validate.items("done", done, "pairs of a command and its result"):
+            try:
+                command, result = pair
+            except (TypeError, ValueError):
+                raise WrongType(
+                    f"done: got {pair!r}, expected pairs of a command and its result"
+                ) from None
+            finished.append((*claim_of(command), result_text(result)))
         return self._native.ack_many(finished, millis(self.now()))
+
+    def _nack(
+        self, command: Command, error: str, retry_in: float | None, max_attempts: int
+    ) -> _core.QueueCall:
+        wait = None if retry_in is None else millis(_validate.seconds("retry_in", retry_in))
+        _validate.whole("max_attempts", max_attempts, 1, 1_000_000)
+        now = millis(self.now())
+        return self._native.nack(*claim_of(command), now, str(error), wait, max_attempts)
+
+    def _give_back(self, command: Command, delay: float) -> _core.QueueCall:
+        wait = millis(_validate.seconds("delay", delay))
+        return self._native.give_back(*claim_of(command), millis(self.now()), wait)
+
+    def _prune(self, older_than: float, limit: int) -> _core.QueueCall:
+        _validate.seconds("older_than", older_than)
+        _validate.whole("limit", limit, 1, 1_000_000)
+        return self._native.prune(millis(self.now() - older_than), limit)
 
     def _lease_millis(self, lease: float | None) -> int:
         if lease is None:

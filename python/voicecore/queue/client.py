@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from voicecore import _bridge, _core, _validate
-from voicecore.queue.base import QueueBase, pauses
+from voicecore.queue.base import QueueBase, claim_of, pauses
 from voicecore.queue.convert import (
     MAX_INTEGER,
     command_from_row,
@@ -172,9 +172,7 @@ class CommandQueue(QueueBase):
             StaleClaim: it is not the live one.
         """
         await self._do(
-            self._native.renew(
-                command.id, command.attempt, millis(self.now()), self._lease_millis(lease)
-            )
+            self._native.renew(*claim_of(command), millis(self.now()), self._lease_millis(lease))
         )
 
     async def ack(self, command: Command, result: object = "done") -> None:
@@ -184,7 +182,7 @@ class CommandQueue(QueueBase):
             StaleClaim: the claim is not the live one; nothing was changed.
         """
         await self._do(
-            self._native.ack(command.id, command.attempt, millis(self.now()), result_text(result))
+            self._native.ack(*claim_of(command), millis(self.now()), result_text(result))
         )
 
     async def ack_many(self, done: Iterable[tuple[Command, object]]) -> list[int]:
@@ -195,19 +193,27 @@ class CommandQueue(QueueBase):
         """
         return cast(list[int], await self._do(self._ack_many(done)))
 
-    async def nack(self, command: Command, error: str, *, retry_in: float | None = None) -> bool:
-        """It failed. True: it will be tried again, after `retry_in` seconds (default 1, doubling).
+    async def nack(
+        self,
+        command: Command,
+        error: str,
+        *,
+        retry_in: float | None = None,
+        max_attempts: int = 1,
+    ) -> bool:
+        """It failed. True: it will be tried again, as long as it has tries left.
+
+        Args:
+            command: as it was claimed.
+            error: why, for the history.
+            retry_in: seconds until then; 1, doubling with each try up to 300, by default.
+            max_attempts: how often it is tried in all, where the command itself asks for less.
 
         Raises:
             StaleClaim: the claim is not the live one; nothing was changed.
         """
-        wait = None if retry_in is None else millis(_validate.seconds("retry_in", retry_in))
-        return cast(
-            bool,
-            await self._do(
-                self._native.nack(command.id, command.attempt, millis(self.now()), str(error), wait)
-            ),
-        )
+        again = self._do(self._nack(command, error, retry_in, max_attempts))
+        return cast(bool, await again)
 
     async def fail(self, command: Command, error: str) -> None:
         """It failed for good, whatever tries are left.
@@ -215,9 +221,7 @@ class CommandQueue(QueueBase):
         Raises:
             StaleClaim: the claim is not the live one; nothing was changed.
         """
-        await self._do(
-            self._native.fail(command.id, command.attempt, millis(self.now()), str(error))
-        )
+        await self._do(self._native.fail(*claim_of(command), millis(self.now()), str(error)))
 
     async def give_back(self, command: Command, *, delay: float = 0.0) -> None:
         """Undo a claim: the next one may take it, `delay` seconds from now.
@@ -225,10 +229,7 @@ class CommandQueue(QueueBase):
         Raises:
             StaleClaim: the claim is not the live one.
         """
-        wait = millis(_validate.seconds("delay", delay))
-        await self._do(
-            self._native.give_back(command.id, command.attempt, millis(self.now()), wait)
-        )
+        await self._do(self._give_back(command, delay))
 
     async def cancel(self, id: int) -> bool:
         """Take a command back. False: it is no longer waiting."""
@@ -303,9 +304,7 @@ class CommandQueue(QueueBase):
 
     async def prune(self, older_than: float, limit: int = 1000) -> int:
         """Delete finished commands that ended more than `older_than` seconds ago; how many went."""
-        _validate.seconds("older_than", older_than)
-        past = millis(self.now() - older_than)
-        return cast(int, await self._do(self._native.prune(past, limit)))
+        return cast(int, await self._do(self._prune(older_than, limit)))
 
     async def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Run one statement of the caller's own on the file; returns its rows."""

@@ -52,6 +52,7 @@ def command_from_row(row: tuple[Any, ...]) -> Command:
         expires,
         to["overtakes"],
         to["attempt"],
+        to["given_back"],
         to["max_attempts"],
         lease_until,
         to["owner"],

@@ -51,6 +51,8 @@ class Command:
     "cancelled"."""
     attempt: int
     """How often it was claimed: the fence that a late holder does not pass."""
+    given_back: int
+    """How many of these claims came to nothing; they are not held against it."""
     max_attempts: int
     lease_until: float | None
     owner: str | None

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from voicecore import _core, _validate
-from voicecore.queue.base import QueueBase, pauses
+from voicecore.queue.base import QueueBase, claim_of, pauses
 from voicecore.queue.convert import (
     MAX_INTEGER,
     command_from_row,
@@ -114,25 +114,35 @@ class SyncCommandQueue(QueueBase):
     def renew(self, command: Command, lease: float | None = None) -> None:
         """Hold a claim for longer."""
         now = millis(self.now())
-        self._run(self._native.renew(command.id, command.attempt, now, self._lease_millis(lease)))
+        self._run(self._native.renew(*claim_of(command), now, self._lease_millis(lease)))
 
     def ack(self, command: Command, result: object = "done") -> None:
         """It is done."""
         now = millis(self.now())
-        self._run(self._native.ack(command.id, command.attempt, now, result_text(result)))
+        self._run(self._native.ack(*claim_of(command), now, result_text(result)))
 
     def ack_many(self, done: Iterable[tuple[Command, object]]) -> list[int]:
         """Acknowledge several in one transaction; the ids of those that were not ours any more."""
         return cast(list[int], self._run(self._ack_many(done)))
 
-    def nack(self, command: Command, error: str, *, retry_in: float | None = None) -> bool:
-        """It failed. True: it will be tried again."""
-        wait = None if retry_in is None else millis(_validate.seconds("retry_in", retry_in))
-        now = millis(self.now())
-        return cast(
-            bool,
-            self._run(self._native.nack(command.id, command.attempt, now, str(error), wait)),
-        )
+    def nack(
+        self,
+        command: Command,
+        error: str,
+        *,
+        retry_in: float | None = None,
+        max_attempts: int = 1,
+    ) -> bool:
+        """It failed. True: it will be tried again. See `CommandQueue.nack`."""
+        return cast(bool, self._run(self._nack(command, error, retry_in, max_attempts)))
+
+    def fail(self, command: Command, error: str) -> None:
+        """It failed for good, whatever tries are left."""
+        self._run(self._native.fail(*claim_of(command), millis(self.now()), str(error)))
+
+    def give_back(self, command: Command, *, delay: float = 0.0) -> None:
+        """Undo a claim, as `CommandQueue.give_back` does."""
+        self._run(self._give_back(command, delay))
 
     def cancel(self, id: int) -> bool:
         """Take a command back. False: it is no longer waiting."""
@@ -173,8 +183,7 @@ class SyncCommandQueue(QueueBase):
 
     def prune(self, older_than: float, limit: int = 1000) -> int:
         """Delete finished commands that ended more than `older_than` seconds ago."""
-        _validate.seconds("older_than", older_than)
-        return cast(int, self._run(self._native.prune(millis(self.now() - older_than), limit)))
+        return cast(int, self._run(self._prune(older_than, limit)))
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Run one statement of the caller's own on the file."""

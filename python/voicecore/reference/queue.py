@@ -242,21 +242,26 @@ class CommandQueue:
             await self._check(db, command)
             await self._finish(db, command.id, "done", result=text)
 
-    async def nack(self, command: Command, error: str, *, retry_in: float | None = None) -> bool:
+    async def nack(
+        self,
+        command: Command,
+        error: str,
+        *,
+        retry_in: float | None = None,
+        max_attempts: int = 1,
+    ) -> bool:
         """It failed. True: it will be tried again (after 1, 2, 4 … 300 s by default)."""
-        if retry_in is None:
-            retry_in = min(300.0, 2.0 ** min(command.attempt - 1, 20))
         async with self._writing() as db:
             row = await self._check(db, command)
-            tries = await db.execute_fetchall(
-                "SELECT attempt - given_back FROM bot_commands WHERE id = ?", (row.id,)
-            )
-            again = any(tried < row.max_attempts for (tried,) in tries)
+            tried, most = row.attempt - row.given_back, max(row.max_attempts, max_attempts)
+            if retry_in is None:
+                retry_in = min(300.0, 2.0 ** min(tried - 1, 20))
+            again = tried < most
             if again:
                 await db.execute_fetchall(
                     "UPDATE bot_commands SET state = 'ready', lease_until = NULL, owner = NULL,"
-                    " not_before = ?, error = ? WHERE id = ?",
-                    (self._now() + round(retry_in * 1000), error, command.id),
+                    " not_before = ?, error = ?, max_attempts = ? WHERE id = ?",
+                    (self._now() + round(retry_in * 1000), error, most, command.id),
                 )
             else:
                 await self._finish(db, command.id, "failed", error=error)
@@ -368,8 +373,8 @@ class CommandQueue:
         """Out of the line, into the history: within a transaction, so that it is always in one."""
         kept = COLUMNS.replace("result, error, state", "")
         await db.execute_fetchall(
-            f"INSERT INTO bot_command_history(given_back, {COLUMNS}, finished_at)"
-            f" SELECT given_back, {kept} ?2, coalesce(?3, error), ?4, ?5"
+            f"INSERT INTO bot_command_history({COLUMNS}, finished_at)"
+            f" SELECT {kept} ?2, coalesce(?3, error), ?4, ?5"
             " FROM bot_commands WHERE id = ?1",
             (id, result, error, state, self._now()),
         )

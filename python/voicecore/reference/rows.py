@@ -14,8 +14,8 @@ from voicecore.queue import DEFAULT, Command, NewCommand, command_from_row, key_
 
 COLUMNS = (
     "id, command, entry_id, key, args, requested_by, created_at, dedup_key, priority, not_before,"
-    " expires_at, overtakes, attempt, max_attempts, lease_until, owner, claimed_at, result, error,"
-    " state"
+    " expires_at, overtakes, attempt, given_back, max_attempts, lease_until, owner, claimed_at,"
+    " result, error, state"
 )
 
 
