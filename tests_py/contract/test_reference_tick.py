@@ -45,6 +45,34 @@ async def test_one_failing_command_does_not_stop_the_next(tmp_path: Path) -> Non
     assert ends == ["failed", "done", "failed"]
 
 
+async def test_a_cancelled_wait_in_a_handler_is_its_commands_failure(tmp_path: Path) -> None:
+    async def waits(_: Command) -> None:
+        inner = asyncio.ensure_future(asyncio.sleep(60))
+        inner.cancel()
+        await inner
+
+    async def works(_: Command) -> None: ...
+
+    _, ends, _ = await scheduled(tmp_path, ["wait", "good"], {"wait": waits, "good": works})
+    assert ends == ["failed", "done"]
+
+
+async def test_the_end_of_the_loop_is_not_taken_for_that(tmp_path: Path) -> None:
+    async def is_cancelled(_: Command) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(60)
+
+    async with reference.CommandQueue(tmp_path / "queue.db") as queue:
+        await queue.enqueue("work")
+        scheduler = reference.Scheduler(queue, {"work": is_cancelled})
+        ticking = asyncio.ensure_future(scheduler.tick())
+        await asyncio.wait([ticking])
+        assert ticking.cancelled()
+        assert [row.state for row in await queue.peek()] == ["claimed"]
+
+
 async def test_a_bug_in_a_handler_is_loud(tmp_path: Path) -> None:
     """R13."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
@@ -81,6 +82,12 @@ class Scheduler:
             return
         try:
             result = await handler(command)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # this loop's own end
+            # Something that the handler waited for: let through, it would end the loop in silence.
+            await self._queue.nack(command, "what it waited for was cancelled")
         except RECOVERABLE as error:  # R52: logged, and the next one runs
             _log.warning("Command %s failed: %s", command.id, error)
             await self._queue.nack(command, str(error) or type(error).__name__)
