@@ -5,6 +5,9 @@
 PYTHON ?= python3
 FILE ?= examples/audio/palace.mp3
 VENV := .venv
+# As it was given: neither make nor the shell reads quotes and dollars in it.
+export DEMO_FILE := $(value FILE)
+unexport FILE
 
 help:
 	@echo "make demo [FILE=song.mp3]   play a file natively over loopback, and beside discord.py; see demo-out/"
@@ -22,7 +25,7 @@ setup-bench: setup-test
 	@$(VENV)/bin/python -m pip install -q --group bench
 
 demo: setup
-	@$(VENV)/bin/python tools/demo.py "$(FILE)"
+	@$(VENV)/bin/python tools/demo.py -- "$$DEMO_FILE"
 
 test: setup-test
 	@ctest --test-dir build/native --output-on-failure --parallel 2 || exit 1

@@ -81,3 +81,13 @@ def test_an_old_python_is_refused_with_the_version_that_is_needed(bin_folder: Pa
     done = set_up(bin_folder)
     assert done.returncode == 1
     assert "Python 3.11 or newer" in done.stderr
+
+
+@pytest.mark.parametrize("file", ["a \"b\" $HOME `id` 'c' é.mp3", "-x.mp3", "$(FILE)"])
+def test_the_demo_gets_the_name_of_a_file_as_it_was_given(tmp_path: Path, file: str) -> None:
+    (tmp_path / "bin").mkdir()
+    add(tmp_path / "bin", "python", f'printf "%s\\n" "$@" > {tmp_path}/given')
+    # The set-up is taken to be done, and Python to be the program above.
+    call = ["make", "-C", str(ROOT), "-o", "setup", "demo", f"VENV={tmp_path}", f"FILE={file}"]
+    subprocess.run(call, check=True, capture_output=True, timeout=30)
+    assert (tmp_path / "given").read_text() == f"tools/demo.py\n--\n{file}\n"

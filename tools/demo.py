@@ -144,8 +144,8 @@ def play_ours(
     """`voicecore play`, with its progress line and its keys; its statistics."""
     stats = scratch / "play.json"
     sink = f"rtp://127.0.0.1:{to.port}?mode={MODE}&key-file={key_file}"
-    command = [*VOICECORE, "play", file, "--to", sink, "--duration", str(seconds)]
-    done = subprocess.run([*command, "--stats", str(stats), "--no-summary"])
+    command = [*VOICECORE, "play", "--to", sink, "--duration", str(seconds)]
+    done = subprocess.run([*command, "--stats", str(stats), "--no-summary", "--", file])
     if done.returncode != 0:
         # It has said itself what is wrong.
         raise DemoError("voicecore play failed", done.returncode)
@@ -157,8 +157,8 @@ def play_theirs(
     file: str, to: ReceiverProcess, key_file: Path, seconds: float, console: Console
 ) -> dict[str, Any]:
     """The same with discord.py, with a progress line of ours; what it measured."""
-    command = [sys.executable, str(TOOLS / "discord_player.py"), file]
-    command += ["--port", str(to.port), "--key-file", str(key_file), "--duration", f"{seconds:.3f}"]
+    command = [sys.executable, str(TOOLS / "discord_player.py"), "--port", str(to.port)]
+    command += ["--key-file", str(key_file), "--duration", f"{seconds:.3f}", "--", file]
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
