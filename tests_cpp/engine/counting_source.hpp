@@ -8,7 +8,7 @@
 
 namespace voicecore::engine {
 
-class CountingSource final : public audio::PacketSource {
+class CountingSource : public audio::PacketSource {
   public:
     explicit CountingSource(std::uint64_t frames, bool stalled = false, bool paced = false)
         : frames_{frames}, stalled_{stalled}, paced_{paced} {}

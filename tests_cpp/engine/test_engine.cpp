@@ -87,6 +87,39 @@ struct Rig {
     std::shared_ptr<Engine> engine;
 };
 
+// Who made which packet when; nobody makes one before `open`.
+struct Turns {
+    void take(int who) noexcept {
+        std::unique_lock lock{mutex};
+        changed.wait(lock, [&] { return open; });
+        made.push_back(who);
+    }
+    void begin() {
+        {
+            const std::lock_guard lock{mutex};
+            open = true;
+        }
+        changed.notify_all();
+    }
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool open = false;
+    std::vector<int> made;
+};
+
+class TurnSource final : public CountingSource {
+  public:
+    TurnSource(int who, Turns& turns) : CountingSource{50}, who_{who}, turns_{turns} {}
+    audio::ReadStatus next(audio::PlayablePacket& packet) noexcept override {
+        turns_.take(who_);
+        return CountingSource::next(packet);
+    }
+
+  private:
+    int who_;
+    Turns& turns_;
+};
+
 std::vector<int> count_to(int frames) {
     std::vector<int> out;
     for (int i = 0; i < frames; ++i) out.push_back(i);
@@ -191,6 +224,27 @@ TEST_CASE("three times as many stalled sources as feeders do not hold up another
     REQUIRE(rig.sink->numbers() == count_to(20));
     for (const auto& count : player->counters().underruns) REQUIRE(count == 0);
     for (const auto& one : stalled) REQUIRE(one->state() == PlayerState::priming);
+}
+
+TEST_CASE("of many that begin at once nobody gets a stock before all have something to send") {
+    constexpr int kPlayers = 5;
+    Turns turns;  // outlives the engine, whose feeders use it
+    Rig rig{true, 1};
+    for (int who = 0; who < kPlayers; ++who) {
+        auto player = rig.engine->play(std::make_unique<TurnSource>(who, turns),
+                                       std::make_shared<VectorSink>(), {});
+        REQUIRE(player.ok());
+    }
+    turns.begin();
+    rig.engine->advance(2s);
+    REQUIRE(rig.events->wait_finished(kPlayers));
+    const auto last = std::find(turns.made.begin(), turns.made.end(), kPlayers - 1);
+    REQUIRE(last != turns.made.end());
+    for (int who = 0; who < kPlayers; ++who) {
+        const auto before = std::count(turns.made.begin(), last, who);
+        CAPTURE(who);
+        REQUIRE(before <= 2);
+    }
 }
 
 TEST_CASE("closing an engine silences what plays, finishes every sink and leaves no player") {

@@ -124,7 +124,7 @@ void FeederPool::work_on(Player& player, std::unique_lock<std::mutex>& lock) noe
     player.stream().clear_fill_request();
     player.stream().set_feed_state(FeedState::running);
     lock.unlock();
-    const Player::FeedResult result = player.feed(player.urgency() == 0 ? kUrgentBatch : kBatch);
+    const Player::FeedResult result = player.feed(player.has_nothing() ? kUrgentBatch : kBatch);
     lock.lock();
     player.stream().set_feed_state(result == Player::FeedResult::blocked ? FeedState::blocked
                                                                          : FeedState::idle);

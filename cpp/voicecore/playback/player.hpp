@@ -91,6 +91,10 @@ class Player final : public audio::SinkListener {
         // it.
         return stream_.started() ? stream_.ahead() : stream_.ahead() + kStartingUrgency;
     }
+    // Its next frame is still to be made.
+    [[nodiscard]] bool has_nothing() const noexcept {
+        return open_orders_.load(std::memory_order_relaxed) != 0 || stream_.ahead() == 0;
+    }
     // True when no queued request points here any more, and none will.
     [[nodiscard]] bool bury() noexcept { return pool_slot.again || stream_.take_fill_request(); }
     [[nodiscard]] std::shared_ptr<Player> take_self() noexcept { return std::move(self_); }
