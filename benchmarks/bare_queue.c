@@ -40,7 +40,7 @@ static const struct {
     {"COMMIT", 0},
     {"BEGIN IMMEDIATE", 0},
     {"SELECT state, attempt", 1},
-    {"INSERT INTO bot_command_history", 5},
+    {"INSERT OR REPLACE INTO bot_command_history", 5},
     {"DELETE FROM bot_commands", 1},
     {"COMMIT", 0},
 };

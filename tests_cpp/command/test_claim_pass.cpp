@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "scratch.hpp"
 
@@ -94,6 +95,194 @@ TEST_CASE("a command to every key waits for those before it, however many are de
     REQUIRE(claim(*store, 2).claimed.empty());
     REQUIRE(store->ack(before, 1, 3, "done").ok());
     REQUIRE(ids_of(claim(*store, 4)) == std::vector{every});
+}
+
+TEST_CASE("however much is delayed, what is due behind it is claimed") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    for (const char* key : {"a", "b", "c"}) {
+        const NewCommand one{.command = "work", .key = key, .not_before = kHour};
+        REQUIRE(store->enqueue(std::vector(2'000, one), 0).ok());
+    }
+    const auto due = put(*store, {.command = "work", .key = "b"});
+    const auto other = put(*store, {.command = "work", .key = "z"});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{due, other});
+    REQUIRE(store->ack(due, 1, 2, "done").ok());
+    REQUIRE(store->ack(other, 1, 2, "done").ok());
+    REQUIRE(ids_of(claim(*store, kHour)) == std::vector<std::int64_t>{1, 2'001, 4'001});
+}
+
+TEST_CASE("an overtaking stop is found however far back it is") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    put(*store, {.command = "work", .key = "a"});
+    REQUIRE(claim(*store, 1).claimed.size() == 1);
+    REQUIRE(store->enqueue(std::vector(3'000, NewCommand{.command = "work", .key = "a"}), 1).ok());
+    const auto stop = put(*store, {.command = "stop", .key = "a", .overtakes = true});
+    REQUIRE(ids_of(claim(*store, 2, 1)) == std::vector{stop});
+    REQUIRE(claim(*store, 3, 1).claimed.empty());
+}
+
+TEST_CASE("overtaking stops come before everything that a claim has no room for") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    for (const char* key : {"a", "b", "c"}) put(*store, {.command = "work", .key = key});
+    put(*store, {.command = "work", .key = "d", .priority = 100});
+    const auto stop = put(*store, {.command = "stop", .key = "a", .overtakes = true});
+    REQUIRE(ids_of(claim(*store, 1, 1)) == std::vector{stop});
+}
+
+TEST_CASE("an urgent command is found however far back it is, and waits for its own key alone") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto first = put(*store, {.command = "work", .key = "mine"});
+    std::vector<NewCommand> many;
+    for (int i = 0; i < 3'000; ++i) {
+        many.push_back({.command = "work", .key = "k" + std::to_string(i)});
+    }
+    REQUIRE(store->enqueue(many, 0).ok());
+    put(*store, {.command = "work", .key = "mine", .priority = 7});
+    const auto urgent = put(*store, {.command = "work", .key = "other", .priority = 5});
+    // Its key's line begins with a command that is not urgent, and comes first.
+    REQUIRE(ids_of(claim(*store, 1, 2)) == std::vector{urgent, first});
+}
+
+TEST_CASE("patient commands wait for all others") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    std::vector<NewCommand> many;
+    for (int i = 0; i < 1'000; ++i) {
+        many.push_back({.command = "work", .key = "k" + std::to_string(i), .priority = -1});
+    }
+    REQUIRE(store->enqueue(many, 0).ok());
+    put(*store, {.command = "work", .key = "k5"});  // behind a patient one of its key
+    const auto normal = put(*store, {.command = "work", .key = "z"});
+    REQUIRE(ids_of(claim(*store, 1, 1)) == std::vector{normal});
+}
+
+TEST_CASE("urgent commands behind a command to every key do not keep it waiting") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto every = put(*store, {.command = "stop"});
+    const auto urgent = put(*store, {.command = "work", .key = "a", .priority = 5});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{every});
+    REQUIRE(store->ack(every, 1, 2, "done").ok());
+    REQUIRE(ids_of(claim(*store, 3)) == std::vector{urgent});
+}
+
+TEST_CASE("plays that were given back because their key is busy keep their order") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto first = put(*store, {.command = "play", .key = "a"});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{first});
+    REQUIRE(store->give_back(first, 1, 1, 1'000).ok());  // for a second
+    const auto second = put(*store, {.command = "play", .key = "a"});
+    const auto pause = put(*store, {.command = "pause", .key = "a"});
+    REQUIRE(ids_of(claim(*store, 2)) == std::vector{pause});  // nobody's turn is taken by it
+    REQUIRE(store->ack(pause, 1, 2, "done").ok());
+    REQUIRE(claim(*store, 3).claimed.empty());
+    REQUIRE(ids_of(claim(*store, 2'000)) == std::vector{first});
+    REQUIRE(store->ack(first, 2, 2'000, "started").ok());
+    REQUIRE(ids_of(claim(*store, 2'001)) == std::vector{second});
+}
+
+TEST_CASE("a pause is found behind any number of plays that wait for their key") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto first = put(*store, {.command = "play", .key = "a"});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{first});
+    REQUIRE(store->give_back(first, 1, 1, 1'000).ok());
+    REQUIRE(store->enqueue(std::vector(3'000, NewCommand{.command = "play", .key = "a"}), 0).ok());
+    const auto pause = put(*store, {.command = "pause", .key = "a"});
+    REQUIRE(ids_of(claim(*store, 2)) == std::vector{pause});
+}
+
+TEST_CASE("a stop ends the plays that wait for their key, not those that are for later") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto later = put(*store, {.command = "play", .key = "a", .not_before = kHour});
+    const auto queued = put(*store, {.command = "play", .key = "a"});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{queued});
+    REQUIRE(store->give_back(queued, 1, 1, 1'000).ok());
+    const auto stop = put(*store, {.command = "stop"});  // of every key
+    REQUIRE(ids_of(claim(*store, 2)) == std::vector{stop});
+    REQUIRE(state_of(*store, queued) == "superseded");
+    REQUIRE(state_of(*store, later) == "ready");
+}
+
+TEST_CASE("a state that was written by hand ends its command") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto cancelled = put(*store, {.command = "work", .key = "a"});
+    const auto odd = put(*store, {.command = "work", .key = "b"});
+    const auto held = put(*store, {.command = "work", .key = "c"});
+    const auto next = put(*store, {.command = "work", .key = "a"});
+    by_hand(scratch.path(), "UPDATE bot_commands SET state = 'cancelled' WHERE id = 1");
+    by_hand(scratch.path(), "UPDATE bot_commands SET state = 'paused' WHERE id = 2");
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{held, next});
+    REQUIRE(state_of(*store, cancelled) == "cancelled");
+    REQUIRE(state_of(*store, odd) == "failed");
+    REQUIRE(store->get(odd).value()->error == "state: got 'paused', expected 'ready'");
+    by_hand(scratch.path(), "UPDATE bot_commands SET state = 'done' WHERE id = 3");
+    REQUIRE(claim(*store, 5'000).claimed.size() == 1);  // the one of key a, whose holder is gone
+    REQUIRE(state_of(*store, held) == "done");
+    REQUIRE(is_stale(store->ack(held, 1, 5'001, "done").error(), Stale::finished));
+}
+
+TEST_CASE("a time that is a text ends its command with the reason, whatever else waits") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto holds = put(*store, {.command = "work", .key = "a"});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{holds});
+    by_hand(scratch.path(),
+            "INSERT INTO bot_commands(command, key, not_before) VALUES"
+            " ('work', 'a', datetime('now', '+8 hours'));"
+            "INSERT INTO bot_commands(command, key, expires_at) VALUES"
+            " ('work', 'b', datetime('now', '+1 day'));"
+            "INSERT INTO bot_commands(command, key, created_at) VALUES"
+            " ('play', 'c', datetime('now'));"
+            "INSERT INTO bot_commands(command, key, not_before) VALUES ('work', 'd', 1.5)");
+    REQUIRE(ids_of(claim(*store, 2)) == std::vector<std::int64_t>{5});  // a fraction is a time
+    for (const auto& [id, name] :
+         {std::pair{2, "not_before"}, std::pair{3, "expires_at"}, std::pair{4, "created_at"}}) {
+        REQUIRE(state_of(*store, id) == "failed");
+        const std::string error = store->get(id).value()->error.value();
+        REQUIRE(error.find(name) == 0);
+        REQUIRE(error.find("expected milliseconds since 1970 UTC") != std::string::npos);
+    }
+}
+
+TEST_CASE("a time that no clock reaches is no time to wake up at, and expires nothing") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    by_hand(scratch.path(),
+            "INSERT INTO bot_commands(command, key, created_at) VALUES"
+            " ('play', 'a', 9223372036854775807);"
+            "INSERT INTO bot_commands(command, key, attempt) VALUES"
+            " ('work', 'b', 9223372036854775807)");
+    REQUIRE(ids_of(claim(*store, 2)) == std::vector<std::int64_t>{1});
+    REQUIRE(store->get(2).value()->error == "attempt: got '9223372036854775807', expected a count");
+}
+
+TEST_CASE("an id that has ended before ends again, and holds nobody up") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto id = put(*store, {.command = "work", .key = "a"});
+    REQUIRE(claim(*store, 1).claimed.size() == 1);
+    REQUIRE(store->ack(id, 1, 2, "first").ok());
+    by_hand(scratch.path(),
+            "INSERT INTO bot_commands(id, command, key, expires_at) VALUES (1, 'work', 'a', 1)");
+    const auto next = put(*store, {.command = "work", .key = "b"});
+    REQUIRE(ids_of(claim(*store, 3)) == std::vector{next});
+    REQUIRE(state_of(*store, id) == "expired");
+}
+
+TEST_CASE("an index that was dropped is made again when the file is opened") {
+    const Scratch scratch;
+    scratch.open().reset();
+    by_hand(scratch.path(), "DROP INDEX bot_commands_one_claim; DROP INDEX bot_commands_queued");
+    scratch.open().reset();
+    by_hand(scratch.path(), "DROP INDEX bot_commands_one_claim; DROP INDEX bot_commands_queued");
 }
 
 TEST_CASE("only a stop overtakes") {

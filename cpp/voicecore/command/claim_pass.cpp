@@ -1,6 +1,9 @@
 #include "voicecore/command/claim_pass.hpp"
 
 #include <algorithm>
+#include <array>
+#include <limits>
+#include <tuple>
 #include <utility>
 
 #include "voicecore/command/intents.hpp"
@@ -9,29 +12,20 @@
 namespace voicecore::command {
 namespace {
 
-constexpr int kStretch = 64;         // rows of the line looked at before going along the keys
-constexpr int kKeysAlong = 512;      // keys looked at in one pass; the next goes on behind them
-constexpr int kRowsOfKey = 64;       // of one key: expired and delayed ones come before its head
+constexpr int kStretch = 64;       // due rows of the line looked at before going along the keys
+constexpr int kScan = 2048;        // and rows that are passed for it, delayed ones mostly
+constexpr int kKeysAlong = 512;    // keys looked at in one pass; the next goes on behind them
+constexpr int kRowsOfKey = 64;     // of one key: expired ones come before its head
+constexpr int kUrgentRows = 4096;  // rows among which keys with urgent commands are looked for
+constexpr std::array kEndStates{"done", "failed", "expired", "superseded", "cancelled"};
 constexpr int kLineToReduce = 1024;  // intents of one key that are weighed together
 
 // Must be the index's own words, or the planner does not use it.
 #define VOICECORE_STEERING "command IN ('pause', 'resume', 'stop', 'seek', 'volume', 'next')"
-
-enum Column {
-    kId = 0,
-    kCommand = 1,
-    kKey = 3,
-    kCreated = 6,
-    kNotBefore = 9,
-    kExpires = 10,
-    kOvertakes = 11,
-    kAttempt = 12,
-    kGivenBack = 13,
-    kMost = 14,
-    kLease = 15,
-    kClaimed = 17,
-    kState = 20
-};
+// Two questions, each with an index of its own.
+#define VOICECORE_TO_ALL                                                         \
+    "EXISTS (SELECT 1 FROM bot_commands WHERE not_before IS NULL AND key = '*')" \
+    " OR EXISTS (SELECT 1 FROM bot_commands WHERE not_before IS NOT NULL AND key = '*')"
 
 }  // namespace
 
@@ -47,14 +41,21 @@ Result<ClaimResult> ClaimPass::run() {
     if (auto ok = look_at_claims(); !ok) return std::move(ok).error();
     auto seen = survey();
     if (!seen) return std::move(seen).error();
+    if (seen->undated) {
+        if (auto ok = end_undated(); !ok) return std::move(ok).error();
+    }
+    if (seen->queued) {
+        if (auto ok = find_queued(); !ok) return std::move(ok).error();
+    }
     if (seen->bare) {
         if (auto ok = resolve_keys(); !ok) return std::move(ok).error();
         // A bare stop steers every key only now that it has one.
     }
     if (seen->steering) {
         if (auto ok = reduce_intents(); !ok) return std::move(ok).error();
+        if (auto ok = take_overtaking(); !ok) return std::move(ok).error();
     }
-    if (auto ok = walk_line(seen->urgent); !ok) return std::move(ok).error();
+    if (auto ok = walk(*seen); !ok) return std::move(ok).error();
     if (auto ok = end_noted(); !ok) return std::move(ok).error();
     if (auto ok = shorten_noted(); !ok) return std::move(ok).error();
     if (auto ok = take_heads(); !ok) return std::move(ok).error();
@@ -128,16 +129,21 @@ Status ClaimPass::put_back(std::int64_t id) {
 Result<ClaimPass::Survey> ClaimPass::survey() {
     auto look = database_.cached(
         "SELECT EXISTS (SELECT 1 FROM bot_commands WHERE key IS NULL),"
-        " EXISTS (SELECT 1 FROM bot_commands WHERE " VOICECORE_STEERING
-        ") OR EXISTS (SELECT 1 FROM bot_commands WHERE key = '*'),"
-        " EXISTS (SELECT 1 FROM bot_commands WHERE priority <> 0)");
+        " EXISTS (SELECT 1 FROM bot_commands WHERE " VOICECORE_STEERING ") OR " VOICECORE_TO_ALL
+        ", EXISTS (SELECT 1 FROM bot_commands WHERE priority <> 0 AND priority > 0),"
+        " EXISTS (SELECT 1 FROM bot_commands WHERE priority <> 0 AND priority < 0),"
+        " EXISTS (SELECT 1 FROM bot_commands WHERE not_before IS NOT NULL AND not_before >= ''),"
+        " EXISTS (SELECT 1 FROM bot_commands WHERE given_back > 0 AND command = 'play')");
     if (!look) return std::move(look).error();
     const Use statement{*look.value()};
     auto row = statement->step();
     if (!row) return std::move(row).error();
     return Survey{.bare = statement->integer(0) != 0,
                   .steering = statement->integer(1) != 0,
-                  .urgent = statement->integer(2) != 0};
+                  .urgent = statement->integer(2) != 0,
+                  .patient = statement->integer(3) != 0,
+                  .undated = statement->integer(4) != 0,
+                  .queued = statement->integer(5) != 0};
 }
 
 Status ClaimPass::resolve_keys() {
@@ -156,11 +162,13 @@ Status ClaimPass::resolve_keys() {
 
 Status ClaimPass::reduce_intents() {
     if (auto ok = drop_older_than_start(); !ok) return ok;
-    auto to_all = database_.single("SELECT EXISTS (SELECT 1 FROM bot_commands WHERE key = '*')");
+    auto to_all = database_.single("SELECT " VOICECORE_TO_ALL);
     if (!to_all) return std::move(to_all).error();
     const bool all = to_all.value() == Value{std::int64_t{1}};
     // A command to every key concerns every line; others only their own.
-    auto every = database_.cached("SELECT DISTINCT key FROM bot_commands");
+    auto every = database_.cached(
+        "SELECT key FROM bot_commands WHERE not_before IS NULL UNION"
+        " SELECT key FROM bot_commands WHERE not_before IS NOT NULL");
     auto steered =
         database_.cached("SELECT DISTINCT key FROM bot_commands WHERE " VOICECORE_STEERING);
     if (!every) return std::move(every).error();
@@ -201,8 +209,11 @@ Status ClaimPass::drop_older_than_start() {
 // The first command to every key that is due or under way: nothing behind it starts before it ends.
 Status ClaimPass::find_barrier() {
     auto look = database_.cached(
-        "SELECT min(id) FROM bot_commands WHERE key = '*' AND (overtakes = 0 OR command <> 'stop')"
-        " AND (not_before IS NULL OR not_before <= ?1)");
+        "SELECT min(id) FROM (SELECT id, command, overtakes FROM bot_commands"
+        " WHERE not_before IS NULL AND key = '*' UNION ALL"
+        " SELECT id, command, overtakes FROM bot_commands"
+        " WHERE not_before IS NOT NULL AND not_before <= ?1 AND key = '*')"
+        " WHERE overtakes = 0 OR command <> 'stop'");
     if (!look) return std::move(look).error();
     const Use statement{*look.value()};
     statement->bind_all(request_.now);
@@ -213,10 +224,16 @@ Status ClaimPass::find_barrier() {
 }
 
 Status ClaimPass::reduce_line(const std::string& key) {
+    // With the plays that wait until their key is free: they have not begun.
     auto look = database_.cached(
-        "SELECT id, command, args, key = '*', expires_at, created_at FROM bot_commands"
-        " WHERE key IN (?1, '*')"
-        " AND state = 'ready' AND (not_before IS NULL OR not_before <= ?2) ORDER BY id LIMIT ?3");
+        "SELECT " VOICECORE_COMMAND_COLUMNS
+        " FROM bot_commands WHERE not_before IS NULL AND key IN (?1, '*') AND state = 'ready'"
+        " UNION ALL SELECT " VOICECORE_COMMAND_COLUMNS
+        " FROM bot_commands WHERE not_before IS NOT NULL AND not_before <= ?2"
+        " AND key IN (?1, '*') AND state = 'ready'"
+        " UNION ALL SELECT " VOICECORE_COMMAND_COLUMNS
+        " FROM bot_commands WHERE given_back > 0 AND command = 'play' AND not_before > ?2"
+        " AND key IN (?1, '*') AND state = 'ready' ORDER BY 1 LIMIT ?3");
     if (!look) return std::move(look).error();
     std::vector<Intent> line;
     std::unordered_set<std::int64_t> of_others;  // of every key, seen from one of them
@@ -226,18 +243,16 @@ Status ClaimPass::reduce_line(const std::string& key) {
         for (auto row = statement->step();; row = statement->step()) {
             if (!row) return std::move(row).error();
             if (!row.value()) break;
+            const std::int64_t id = statement->integer(kId);
+            const bool of_this_line = statement->view(kKey) == key;
             // What has expired says nothing any more, and holds nobody up.
-            if (has_expired(statement->maybe_integer(4), statement->integer(5),
-                            statement->view(1))) {
-                const bool of_this_line = statement->integer(3) == 0 || key == kEveryKey;
-                if (of_this_line) ends_.push_back({statement->integer(0), "expired", {}});
+            if (has_expired(*statement)) {
+                if (of_this_line) note_expired(*statement);
                 continue;
             }
-            const bool relative = statement->view(2).find("\"by\"") != std::string_view::npos;
-            line.push_back({statement->integer(0), verb_of(statement->view(1)), relative});
-            if (statement->integer(3) != 0 && key != kEveryKey) {
-                of_others.insert(statement->integer(0));
-            }
+            const bool relative = statement->view(kArgs).find("\"by\"") != std::string_view::npos;
+            line.push_back({id, verb_of(statement->view(kCommand)), relative});
+            if (!of_this_line) of_others.insert(id);
         }
     }
     for (const Superseded& one : reduce(line)) {
@@ -247,20 +262,98 @@ Status ClaimPass::reduce_line(const std::string& key) {
     return end_noted();
 }
 
-Status ClaimPass::walk_line(bool urgent) {
+// A stop that overtakes waits for nobody: not for those before it, nor for what its key is at.
+Status ClaimPass::take_overtaking() {
+    auto look = database_.cached("SELECT " VOICECORE_COMMAND_COLUMNS
+                                 " FROM bot_commands WHERE " VOICECORE_STEERING
+                                 " AND command = 'stop' AND overtakes <> 0"
+                                 " AND (not_before IS NULL OR not_before <= ?1) ORDER BY id");
+    if (!look) return std::move(look).error();
+    const Use statement{*look.value()};
+    statement->bind_all(request_.now);
+    for (auto row = statement->step();; row = statement->step()) {
+        if (!row) return std::move(row).error();
+        if (!row.value() || enough()) return Done{};
+        if (statement->view(kState) == "claimed") {
+            const auto noted = ends_.size();
+            const bool live =
+                is_live({.id = statement->integer(kId),
+                         .key = statement->view(kKey),
+                         .tries = statement->integer(kAttempt) - statement->integer(kGivenBack),
+                         .most = statement->integer(kMost),
+                         .lease = statement->integer(kLease),
+                         .claimed = statement->integer(kClaimed)});
+            if (live || ends_.size() != noted) continue;
+        }
+        if (!ends_as_it_is(*statement) && !has_fault(*statement)) {
+            heads_.push_back(read_command(*statement, false));
+        }
+    }
+}
+
+Status ClaimPass::walk(const Survey& seen) {
+    // The first of a key's line stands for all of it, so that urgent commands are looked for by
+    // their keys, wherever they are.
+    if (seen.urgent) {
+        auto keys = database_.cached(
+            "SELECT key FROM (SELECT key, priority, id FROM bot_commands"
+            " WHERE priority <> 0 AND priority > 0 AND (not_before IS NULL OR not_before <= ?1)"
+            " ORDER BY priority DESC LIMIT ?2) GROUP BY key ORDER BY max(priority) DESC, min(id)"
+            " LIMIT ?3");
+        if (!keys) return std::move(keys).error();
+        if (auto ok = walk_some_keys(*keys.value()); !ok) return ok;
+    }
+    if (seen.patient) {
+        auto keys = database_.cached(
+            "SELECT key FROM (SELECT key, priority, id, not_before FROM bot_commands"
+            " ORDER BY id LIMIT ?2) WHERE priority >= 0 AND (not_before IS NULL OR"
+            " not_before <= ?1) GROUP BY key ORDER BY min(id) LIMIT ?3");
+        if (!keys) return std::move(keys).error();
+        if (auto ok = walk_some_keys(*keys.value()); !ok) return ok;
+    }
+    return walk_line(seen.urgent || seen.patient);
+}
+
+Status ClaimPass::walk_some_keys(Statement& rows) {
+    std::vector<std::string> keys;
+    {
+        const Use statement{rows};
+        statement->bind_all(request_.now, std::int64_t{kUrgentRows}, std::int64_t{kKeysAlong});
+        for (auto row = statement->step();; row = statement->step()) {
+            if (!row) return std::move(row).error();
+            if (!row.value()) break;
+            keys.push_back(statement->text(0));
+        }
+    }
+    for (const std::string& key : keys) {
+        if (auto ok = walk_key(key, 0, false); !ok) return ok;
+    }
+    return Done{};
+}
+
+Status ClaimPass::walk_line(bool all_of_it) {
     auto look = database_.cached("SELECT " VOICECORE_COMMAND_COLUMNS
                                  " FROM bot_commands ORDER BY id LIMIT ?1");
     if (!look) return std::move(look).error();
     const int stretch = kStretch + 4 * request_.limit;
-    int rows = 0;
+    int due = 0;
     {
         const Use statement{*look.value()};
-        statement->bind_all(std::int64_t{stretch});
-        auto read = consider_rows(*statement, !urgent);
-        if (!read) return std::move(read).error();
-        rows = read.value();
+        statement->bind_all(std::int64_t{kScan});
+        int rows = 0;
+        while (due < stretch) {
+            auto row = statement->step();
+            if (!row) return std::move(row).error();
+            if (!row.value()) {
+                if (rows < kScan) return Done{};
+                break;
+            }
+            ++rows;
+            if (consider(*statement, !all_of_it)) ++due;
+            seen_up_to_ = statement->integer(kId);
+            if (!all_of_it && enough()) return Done{};
+        }
     }
-    if (rows < stretch || (enough() && !urgent)) return Done{};
     // In the order of keys a command to every key comes before commands with smaller ids.
     if (barrier_ > seen_up_to_) {
         if (auto ok = look_before_barrier(seen_up_to_); !ok) return ok;
@@ -281,28 +374,47 @@ Status ClaimPass::look_before_barrier(std::int64_t from) {
     return Done{};
 }
 
+// The keys behind `key` in their order that have something due, from the two indexes.
+Result<std::optional<std::string>> ClaimPass::key_behind(const std::string& key,
+                                                         const std::set<std::string>& delayed) {
+    auto next = database_.cached(
+        "SELECT key FROM bot_commands WHERE not_before IS NULL AND key > ?1 ORDER BY key LIMIT 1");
+    if (!next) return std::move(next).error();
+    std::optional<std::string> found;
+    {
+        const Use statement{*next.value()};
+        statement->bind_all(key);
+        auto row = statement->step();
+        if (!row) return std::move(row).error();
+        if (row.value()) found = statement->text(0);
+    }
+    const auto other = delayed.upper_bound(key);
+    if (other != delayed.end() && (!found || *other < *found)) found = *other;
+    return found;
+}
+
 Status ClaimPass::walk_keys() {
-    auto next_key =
-        database_.cached("SELECT key FROM bot_commands WHERE key > ?1 ORDER BY key LIMIT 1");
-    auto of_key =
-        database_.cached("SELECT " VOICECORE_COMMAND_COLUMNS
-                         " FROM bot_commands WHERE key = ?1 AND id > ?3 ORDER BY id LIMIT ?2");
-    if (!next_key) return std::move(next_key).error();
-    if (!of_key) return std::move(of_key).error();
-    const std::int64_t behind = seen_up_to_;
+    std::set<std::string> delayed;  // with commands that were, and are due by now
+    {
+        auto look = database_.cached(
+            "SELECT DISTINCT key FROM bot_commands"
+            " WHERE not_before IS NOT NULL AND not_before <= ?1");
+        if (!look) return std::move(look).error();
+        const Use statement{*look.value()};
+        statement->bind_all(request_.now);
+        for (auto row = statement->step();; row = statement->step()) {
+            if (!row) return std::move(row).error();
+            if (!row.value()) break;
+            delayed.insert(statement->text(0));
+        }
+    }
     const std::string began = store_.resume_after_;
     std::string key = began;
     bool wrapped = began.empty();
     for (int i = 0; i < kKeysAlong && !enough(); ++i) {
-        std::optional<std::string> found;
-        {
-            const Use statement{*next_key.value()};
-            statement->bind_all(key);
-            auto row = statement->step();
-            if (!row) return std::move(row).error();
-            if (row.value()) found = statement->text(0);
-        }
-        if (!found || (wrapped && !began.empty() && *found > began)) {
+        auto found = key_behind(key, delayed);
+        if (!found) return std::move(found).error();
+        if (!found.value() || (wrapped && !began.empty() && *found.value() > began)) {
             if (wrapped) {
                 key.clear();
                 break;
@@ -311,74 +423,135 @@ Status ClaimPass::walk_keys() {
             key.clear();
             continue;
         }
-        key = *found;
-        if (blocked_.contains(key)) continue;
-        const Use statement{*of_key.value()};
-        statement->bind_all(key, std::int64_t{kRowsOfKey}, behind);
-        if (auto read = consider_rows(*statement, true); !read) return std::move(read).error();
+        key = *found.value();
+        if (auto ok = walk_key(key, seen_up_to_, true); !ok) return ok;
     }
     store_.resume_after_ = key;
     return Done{};
 }
 
-Result<int> ClaimPass::consider_rows(Statement& rows, bool stop_when_enough) {
-    int count = 0;
-    for (auto row = rows.step();; row = rows.step()) {
+// Its line from behind `behind` on, up to the first that can be taken or may not yet be.
+Status ClaimPass::walk_key(const std::string& key, std::int64_t behind, bool stop_when_enough) {
+    if (blocked_.contains(key)) return Done{};
+    auto look = database_.cached(
+        "SELECT " VOICECORE_COMMAND_COLUMNS
+        " FROM bot_commands WHERE not_before IS NULL AND key = ?1 AND id > ?2"
+        " AND (id <= ?4 OR command <> 'play') UNION ALL SELECT " VOICECORE_COMMAND_COLUMNS
+        " FROM bot_commands WHERE not_before IS NOT NULL AND not_before <= ?3 AND key = ?1"
+        " AND id > ?2 AND (id <= ?4 OR command <> 'play') ORDER BY 1 LIMIT ?5");
+    if (!look) return std::move(look).error();
+    const auto queued = queued_.find(key);
+    const Use statement{*look.value()};
+    statement->bind_all(
+        key, behind, request_.now,
+        queued == queued_.end() ? std::numeric_limits<std::int64_t>::max() : queued->second,
+        std::int64_t{kRowsOfKey});
+    for (auto row = statement->step();; row = statement->step()) {
         if (!row) return std::move(row).error();
-        if (!row.value()) return count;
-        ++count;
-        consider(rows, stop_when_enough);
-        seen_up_to_ = rows.integer(kId);
-        if (stop_when_enough && enough()) return count;
+        if (!row.value()) return Done{};
+        consider(*statement, stop_when_enough);
+        if (blocked_.contains(key) || (stop_when_enough && enough())) return Done{};
     }
 }
 
-bool ClaimPass::has_expired(std::optional<Millis> expires, Millis created,
-                            std::string_view command) const noexcept {
-    if (!expires && command == "play" && store_.options_.play_expires_after) {
-        expires = created + *store_.options_.play_expires_after;
+// Whose time is a text is never due, nor would it expire: SQLite puts texts behind all numbers.
+Status ClaimPass::end_undated() {
+    auto look = database_.cached("SELECT " VOICECORE_COMMAND_COLUMNS
+                                 " FROM bot_commands WHERE not_before IS NOT NULL"
+                                 " AND not_before >= ''");
+    if (!look) return std::move(look).error();
+    {
+        const Use statement{*look.value()};
+        for (auto row = statement->step();; row = statement->step()) {
+            if (!row) return std::move(row).error();
+            if (!row.value()) break;
+            ends_.push_back({statement->integer(kId), "failed", fault_of_times(*statement)});
+        }
+    }
+    return end_noted();
+}
+
+// A play that waits until its key is free keeps its place: no later one passes it.
+Status ClaimPass::find_queued() {
+    auto look = database_.cached(
+        "SELECT key, min(id) FROM bot_commands WHERE given_back > 0 AND command = 'play'"
+        " AND not_before > ?1 AND state = 'ready' GROUP BY key");
+    if (!look) return std::move(look).error();
+    const Use statement{*look.value()};
+    statement->bind_all(request_.now);
+    for (auto row = statement->step();; row = statement->step()) {
+        if (!row) return std::move(row).error();
+        if (!row.value()) return Done{};
+        queued_.emplace(statement->text(0), statement->integer(1));
+    }
+}
+
+bool ClaimPass::has_expired(const Statement& row) const noexcept {
+    std::optional<Millis> expires = row.maybe_integer(kExpires);
+    if (!expires && row.view(kCommand) == "play" && store_.options_.play_expires_after) {
+        Millis until = 0;
+        const bool never = __builtin_add_overflow(row.integer(kCreated),
+                                                  *store_.options_.play_expires_after, &until);
+        expires = never ? kNever : until;
     }
     return expires && *expires != kNever && *expires <= request_.now;
 }
 
-void ClaimPass::consider(const Statement& row, bool stop_when_enough) {
+void ClaimPass::note_expired(const Statement& row) {
+    std::string fault = fault_of_times(row);
+    const char* state = fault.empty() ? "expired" : "failed";
+    ends_.push_back({row.integer(kId), state, std::move(fault)});
+}
+
+// What somebody has ended by hand, and what is too old.
+bool ClaimPass::ends_as_it_is(const Statement& row) {
+    const std::string_view state = row.view(kState);
+    if (state != "ready" && state != "claimed") {
+        const auto* const known = std::find(kEndStates.begin(), kEndStates.end(), state);
+        if (known != kEndStates.end()) {
+            ends_.push_back({row.integer(kId), *known, {}});
+        } else {
+            ends_.push_back({row.integer(kId), "failed",
+                             "state: got '" + row.text(kState) + "', expected 'ready'"});
+        }
+        return true;
+    }
+    if (!has_expired(row)) return false;
+    note_expired(row);
+    return true;
+}
+
+bool ClaimPass::has_fault(const Statement& row) {
+    std::string fault = fault_of_times(row);
+    if (fault.empty()) fault = fault_of(row);
+    if (fault.empty()) return false;
+    ends_.push_back({row.integer(kId), "failed", std::move(fault)});
+    return true;
+}
+
+// False: it was passed, being claimed or not due.
+bool ClaimPass::consider(const Statement& row, bool stop_when_enough) {
+    const std::string_view command = row.view(kCommand);
+    if (row.integer(kOvertakes) != 0 && command == "stop") return false;  // looked at before
+    if (row.view(kState) == "claimed") return false;                      // so are these
+    if (ends_as_it_is(row)) return true;
+    if (!row.is_null(kNotBefore) && row.integer(kNotBefore) > request_.now) return false;
     const std::int64_t id = row.integer(kId);
+    // Nothing behind a command to every key begins before that has ended.
+    if (barrier_ != 0 && id > barrier_) return true;
     const std::string key = row.text(kKey);
-    const bool overtakes = row.integer(kOvertakes) != 0 && row.view(kCommand) == "stop";
-    if (row.view(kState) == "claimed") {
-        // Only stops that overtake: the others have been looked at before the walk.
-        if (!overtakes || is_live({.id = id,
-                                   .key = key,
-                                   .tries = row.integer(kAttempt) - row.integer(kGivenBack),
-                                   .most = row.integer(kMost),
-                                   .lease = row.integer(kLease),
-                                   .claimed = row.integer(kClaimed)})) {
-            return;
-        }
-        if (!ends_.empty() && ends_.back().id == id) return;
+    const auto queued = queued_.find(key);
+    if (queued != queued_.end() && id > queued->second && command == "play") return true;
+    if (blocked_.contains(key)) return true;
+    if (id == barrier_ && (barrier_waits_ || !blocked_.empty())) {
+        blocked_.insert(key);
+        return true;
     }
-    if (has_expired(row.maybe_integer(kExpires), row.integer(kCreated), row.view(kCommand))) {
-        ends_.push_back({id, "expired", {}});
-        return;
-    }
-    if (!row.is_null(kNotBefore) && row.integer(kNotBefore) > request_.now) return;
-    const bool behind_barrier = barrier_ != 0 && id > barrier_;
-    const bool not_yet = id == barrier_ && (barrier_waits_ || !blocked_.empty());
-    const bool second = blocked_.contains(key);
-    const bool taken = overtakes || (!behind_barrier && !not_yet && !second);
-    if (taken) {
-        if (std::string fault = fault_of(row); !fault.empty()) {
-            ends_.push_back({id, "failed", std::move(fault)});
-            return;
-        }
-    }
-    if (!overtakes) {
-        // With the last one that is wanted the walk ends: nobody asks for its key.
-        const bool last = taken && stop_when_enough && wanted() == 1;
-        if (!second && !last) blocked_.insert(key);
-        if (!taken) return;
-    }
+    if (has_fault(row)) return true;
+    // With the last one that is wanted the walk ends: nobody asks for its key.
+    if (!stop_when_enough || wanted() > 1) blocked_.insert(key);
     heads_.push_back(read_command(row, false));
+    return true;
 }
 
 // Claims from before the wall clock was set back would last for as long as it was set back. Whoever
@@ -414,7 +587,11 @@ Status ClaimPass::end_noted() {
 
 Status ClaimPass::take_heads() {
     std::sort(heads_.begin(), heads_.end(), [](const Command& a, const Command& b) {
-        return a.priority != b.priority ? a.priority > b.priority : a.id < b.id;
+        const auto place = [](const Command& one) {
+            const bool overtakes = one.overtakes && one.command == "stop";
+            return std::tuple{!overtakes, -one.priority, one.id};
+        };
+        return place(a) < place(b);
     });
     if (heads_.size() > static_cast<std::size_t>(request_.limit)) {
         heads_.resize(static_cast<std::size_t>(request_.limit));

@@ -7,13 +7,18 @@
 namespace voicecore::command {
 namespace {
 
-constexpr int kEntryId = 2;
-struct Text {
+struct Named {
     int column;
     const char* name;
 };
-constexpr std::array<Text, 5> kTexts{
-    {{1, "command"}, {3, "key"}, {4, "args"}, {5, "requested_by"}, {7, "dedup_key"}}};
+constexpr std::array<Named, 5> kTexts{{{kCommand, "command"},
+                                       {kKey, "key"},
+                                       {kArgs, "args"},
+                                       {kRequestedBy, "requested_by"},
+                                       {kDedupKey, "dedup_key"}}};
+constexpr std::array<Named, 3> kTimes{
+    {{kCreated, "created_at"}, {kNotBefore, "not_before"}, {kExpires, "expires_at"}}};
+constexpr std::int64_t kMostAttempts = std::int64_t{1} << 53;  // whoever writes more has no fence
 
 // How many bytes the character at `at` has; 0: none of UTF-8 (RFC 3629, section 4).
 std::size_t character(std::string_view text, std::size_t at) noexcept {
@@ -61,9 +66,22 @@ std::string fault_of(const Statement& row) {
     if (!row.is_null(kEntryId) && !row.is_integer(kEntryId)) {
         return "entry_id: got '" + row.text(kEntryId) + "', expected a whole number";
     }
-    for (const Text& text : kTexts) {
+    if (!row.is_integer(kAttempt) || row.integer(kAttempt) >= kMostAttempts) {
+        return "attempt: got '" + row.text(kAttempt) + "', expected a count";
+    }
+    for (const Named& text : kTexts) {
         if (!is_utf8(row.view(text.column))) {
             return std::string{text.name} + ": got bytes that are not UTF-8, expected a text";
+        }
+    }
+    return {};
+}
+
+std::string fault_of_times(const Statement& row) {
+    for (const Named& time : kTimes) {
+        if (!row.is_null(time.column) && !row.is_number(time.column)) {
+            return std::string{time.name} + ": got '" + row.text(time.column) +
+                   "', expected milliseconds since 1970 UTC";
         }
     }
     return {};

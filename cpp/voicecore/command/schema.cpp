@@ -32,18 +32,30 @@ constexpr const char* kCommandColumns = R"sql(
     error TEXT,
 )sql";
 
-constexpr std::array kTables{
+constexpr std::array kIndexes{
     // The unique index is what makes a second claim of a key impossible, whoever tries.
-    "CREATE UNIQUE INDEX bot_commands_one_claim ON bot_commands(key)"
+    "CREATE UNIQUE INDEX IF NOT EXISTS bot_commands_one_claim ON bot_commands(key)"
     " WHERE state = 'claimed' AND overtakes = 0",
-    "CREATE INDEX bot_commands_line ON bot_commands(key, id)",
-    "CREATE INDEX bot_commands_bare ON bot_commands(id) WHERE key IS NULL",
-    "CREATE UNIQUE INDEX bot_commands_dedup ON bot_commands(dedup_key) WHERE dedup_key IS NOT NULL",
-    "CREATE INDEX bot_commands_steering ON bot_commands(id)"
+    // The lines of the keys, without what is delayed: however much that is, what is due behind it
+    // is found at once.
+    "CREATE INDEX IF NOT EXISTS bot_commands_line ON bot_commands(key, id) WHERE not_before IS "
+    "NULL",
+    "CREATE INDEX IF NOT EXISTS bot_commands_bare ON bot_commands(id) WHERE key IS NULL",
+    "CREATE UNIQUE INDEX IF NOT EXISTS bot_commands_dedup ON bot_commands(dedup_key) WHERE "
+    "dedup_key IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS bot_commands_steering ON bot_commands(id)"
     " WHERE command IN ('pause', 'resume', 'stop', 'seek', 'volume', 'next')",
-    "CREATE INDEX bot_commands_urgent ON bot_commands(priority) WHERE priority <> 0",
-    "CREATE INDEX bot_commands_delayed ON bot_commands(not_before) WHERE not_before IS NOT NULL",
-    "CREATE INDEX bot_command_history_finished ON bot_command_history(finished_at)",
+    "CREATE INDEX IF NOT EXISTS bot_commands_urgent ON bot_commands(priority) WHERE priority <> 0",
+    "CREATE INDEX IF NOT EXISTS bot_commands_delayed ON bot_commands(not_before, key)"
+    " WHERE not_before IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS bot_commands_delayed_line ON bot_commands(key, not_before)"
+    " WHERE not_before IS NOT NULL",
+    // Plays that were given back because their key was busy.
+    "CREATE INDEX IF NOT EXISTS bot_commands_queued ON bot_commands(key, id)"
+    " WHERE given_back > 0 AND command = 'play'",
+    "CREATE INDEX IF NOT EXISTS bot_command_history_finished ON bot_command_history(finished_at)"};
+
+constexpr std::array kTables{
     // `attempt` only grows: it fences off whoever held the key before. The row stays when the
     // session ends.
     "CREATE TABLE bot_sessions (key TEXT PRIMARY KEY, attempt INTEGER NOT NULL, entry_id INTEGER,"
@@ -69,6 +81,22 @@ Result<bool> exists(Database& database, std::string_view table) {
                                  std::string{table} + "'");
     if (!found) return std::move(found).error();
     return found.value().has_value();
+}
+
+Status make_indexes(Database& database) {
+    for (const char* sql : kIndexes) {
+        if (auto ok = database.run(sql); !ok) return ok;
+    }
+    return Done{};
+}
+
+// Files from before one of them was thought of, and those whose owners have dropped one.
+Result<bool> has_indexes(Database& database) {
+    auto count = database.single(
+        "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND (name LIKE 'bot_commands_%'"
+        " OR name = 'bot_command_history_finished')");
+    if (!count) return std::move(count).error();
+    return count.value() >= Value{static_cast<std::int64_t>(kIndexes.size())};
 }
 
 Status create(Database& database) {
@@ -152,7 +180,11 @@ Status migrate(Database& database) {
     auto version = version_of(database);
     if (!version) return std::move(version).error();
     if (auto ok = refuse_newer(version.value()); !ok) return ok;
-    if (version.value() == kSchemaVersion) return Done{};
+    if (version.value() == kSchemaVersion) {
+        auto complete = has_indexes(database);
+        if (!complete) return std::move(complete).error();
+        if (complete.value()) return Done{};
+    }
     auto transaction = Transaction::begin(database);
     if (!transaction) return std::move(transaction).error();
     // Another process may have been faster.
@@ -163,6 +195,7 @@ Status migrate(Database& database) {
         if (auto ok = create(database); !ok) return ok;
         if (auto ok = mark(database); !ok) return ok;
     }
+    if (auto ok = make_indexes(database); !ok) return ok;
     return transaction->commit();
 }
 

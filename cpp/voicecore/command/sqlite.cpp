@@ -66,6 +66,9 @@ bool Statement::is_null(int column) const noexcept {
 bool Statement::is_integer(int column) const noexcept {
     return sqlite3_column_type(statement_.get(), column) == SQLITE_INTEGER;
 }
+bool Statement::is_number(int column) const noexcept {
+    return is_integer(column) || sqlite3_column_type(statement_.get(), column) == SQLITE_FLOAT;
+}
 std::int64_t Statement::integer(int column) const noexcept {
     return sqlite3_column_int64(statement_.get(), column);
 }

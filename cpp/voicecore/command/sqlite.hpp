@@ -78,6 +78,7 @@ class Statement {
     }
     [[nodiscard]] bool is_null(int column) const noexcept;
     [[nodiscard]] bool is_integer(int column) const noexcept;
+    [[nodiscard]] bool is_number(int column) const noexcept;  // with a fraction or without
     [[nodiscard]] std::int64_t integer(int column) const noexcept;
     [[nodiscard]] std::string text(int column) const;
     [[nodiscard]] std::string_view view(int column) const noexcept;  // until the next step

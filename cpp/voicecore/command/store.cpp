@@ -152,8 +152,10 @@ Status Store::find_bells() {
 Status Store::finish(std::int64_t id, std::string_view state,
                      const std::optional<std::string>& result,
                      const std::optional<std::string>& error, Millis now) {
+    // OR REPLACE: whoever copies rows back may bring an id that has ended before. It counts again.
     auto move = database_.cached(
-        "INSERT INTO bot_command_history(id, command, entry_id, key, args, requested_by, "
+        "INSERT OR REPLACE INTO bot_command_history(id, command, entry_id, key, args, "
+        "requested_by, "
         "created_at,"
         " dedup_key, priority, not_before, expires_at, overtakes, attempt, given_back,"
         " max_attempts, lease_until, owner, claimed_at, result, error, state, finished_at)"

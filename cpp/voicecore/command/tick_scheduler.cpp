@@ -177,7 +177,9 @@ TimePoint TickScheduler::next_deadline() const {
     const std::lock_guard lock{mutex_};
     TimePoint next = std::min({next_tick_, next_poll_, next_renewal_});
     if (next_due_) {
-        const Millis wait = std::max<Millis>(0, *next_due_ - wall_());
+        // Anybody can write a time that no clock reaches.
+        constexpr Millis kLookAgain = 3'600'000;
+        const Millis wait = std::clamp<Millis>(*next_due_ - wall_(), 0, kLookAgain);
         next = std::min(next, now() + std::chrono::milliseconds{wait});
     }
     return next;

@@ -41,13 +41,18 @@ CREATE = (
     # This one makes a second claim of a key impossible, whoever tries.
     "CREATE UNIQUE INDEX bot_commands_one_claim ON bot_commands(key)"
     " WHERE state = 'claimed' AND overtakes = 0",
-    "CREATE INDEX bot_commands_line ON bot_commands(key, id)",
+    "CREATE INDEX bot_commands_line ON bot_commands(key, id) WHERE not_before IS NULL",
     "CREATE INDEX bot_commands_bare ON bot_commands(id) WHERE key IS NULL",
     "CREATE UNIQUE INDEX bot_commands_dedup ON bot_commands(dedup_key) WHERE dedup_key IS NOT NULL",
     "CREATE INDEX bot_commands_steering ON bot_commands(id)"
     " WHERE command IN ('pause', 'resume', 'stop', 'seek', 'volume', 'next')",
     "CREATE INDEX bot_commands_urgent ON bot_commands(priority) WHERE priority <> 0",
-    "CREATE INDEX bot_commands_delayed ON bot_commands(not_before) WHERE not_before IS NOT NULL",
+    "CREATE INDEX bot_commands_delayed ON bot_commands(not_before, key)"
+    " WHERE not_before IS NOT NULL",
+    "CREATE INDEX bot_commands_delayed_line ON bot_commands(key, not_before)"
+    " WHERE not_before IS NOT NULL",
+    "CREATE INDEX bot_commands_queued ON bot_commands(key, id)"
+    " WHERE given_back > 0 AND command = 'play'",
     "CREATE INDEX bot_command_history_finished ON bot_command_history(finished_at)",
     # `attempt` only grows: it fences off whoever held the key before.
     "CREATE TABLE bot_sessions (key TEXT PRIMARY KEY, attempt INTEGER NOT NULL, entry_id INTEGER,"
