@@ -186,6 +186,29 @@ TEST_CASE("plays that were given back because their key is busy keep their order
     REQUIRE(ids_of(claim(*store, 2'001)) == std::vector{second});
 }
 
+TEST_CASE(
+    "a play that has failed does not keep later ones waiting, though it was given back once") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto first = put(*store, {.command = "play", .key = "a", .max_attempts = 9});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{first});
+    REQUIRE(store->give_back(first, 1, 1, 0).ok());
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{first});
+    REQUIRE(store->nack(first, 2, 1, "broke", 1'000).value());
+    const auto second = put(*store, {.command = "play", .key = "a"});
+    REQUIRE(ids_of(claim(*store, 2)) == std::vector{second});
+}
+
+TEST_CASE("an urgent command to every key comes after those before it") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    const auto first = put(*store, {.command = "work", .key = "a"});
+    const auto every = put(*store, {.command = "pause", .priority = 9});
+    REQUIRE(ids_of(claim(*store, 1)) == std::vector{first});
+    REQUIRE(store->ack(first, 1, 2, "done").ok());
+    REQUIRE(ids_of(claim(*store, 3)) == std::vector{every});
+}
+
 TEST_CASE("a pause is found behind any number of plays that wait for their key") {
     const Scratch scratch;
     auto store = scratch.open();

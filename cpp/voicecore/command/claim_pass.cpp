@@ -232,7 +232,8 @@ Status ClaimPass::reduce_line(const std::string& key) {
         " FROM bot_commands WHERE not_before IS NOT NULL AND not_before <= ?2"
         " AND key IN (?1, '*') AND state = 'ready'"
         " UNION ALL SELECT " VOICECORE_COMMAND_COLUMNS
-        " FROM bot_commands WHERE given_back > 0 AND command = 'play' AND not_before > ?2"
+        " FROM bot_commands WHERE given_back > 0 AND command = 'play' AND error IS NULL AND "
+        "not_before > ?2"
         " AND key IN (?1, '*') AND state = 'ready' ORDER BY 1 LIMIT ?3");
     if (!look) return std::move(look).error();
     std::vector<Intent> line;
@@ -326,6 +327,7 @@ Status ClaimPass::walk_some_keys(Statement& rows) {
         }
     }
     for (const std::string& key : keys) {
+        if (key == kEveryKey) continue;  // after those before it
         if (auto ok = walk_key(key, 0, false); !ok) return ok;
     }
     return Done{};
@@ -471,11 +473,12 @@ Status ClaimPass::end_undated() {
     return end_noted();
 }
 
-// A play that waits until its key is free keeps its place: no later one passes it.
+// A play that waits until its key is free keeps its place: no later one passes it. One that has
+// failed and waits for its next try holds nobody up.
 Status ClaimPass::find_queued() {
     auto look = database_.cached(
         "SELECT key, min(id) FROM bot_commands WHERE given_back > 0 AND command = 'play'"
-        " AND not_before > ?1 AND state = 'ready' GROUP BY key");
+        " AND error IS NULL AND not_before > ?1 AND state = 'ready' GROUP BY key");
     if (!look) return std::move(look).error();
     const Use statement{*look.value()};
     statement->bind_all(request_.now);
