@@ -1,18 +1,83 @@
+#include <cmath>
+#include <numbers>
+
 #include "play.hpp"
 
 using namespace test;
 using voicecore::Gain;
 
+namespace {
+
+// By a decoder that has heard `before` as well.
+std::vector<float> heard_after(std::vector<Packet> before, const std::vector<Packet>& packets) {
+    const std::size_t size = before.size() * voicecore::kFrameValues;
+    before.insert(before.end(), packets.begin(), packets.end());
+    const auto all = decode(before);
+    return {all.begin() + static_cast<std::ptrdiff_t>(size), all.end()};
+}
+
+std::vector<float> undelayed(std::vector<float> heard) {
+    heard.erase(heard.begin(), heard.begin() + std::ptrdiff_t{2 * 312});
+    return heard;
+}
+
+}  // namespace
+
 TEST_CASE("PCM: a seek goes on at exactly the sample asked for") {
     const auto pcm = music(48'000 * 2);
     auto program = program_of(std::make_unique<PcmFake>(pcm));
-    (void)play(*program, 30);
+    auto before = play(*program, 30).bytes();
+    before.resize(20);
     REQUIRE(program->seek(Samples{12'345}, 20));
     const auto played = play(*program);
     REQUIRE(played.packets.front().index == 20);
     REQUIRE(played.packets.front().position == Samples{12'345 + 960});
+    const auto heard = undelayed(heard_after(before, played.bytes()));
+    const auto error_from = [&](int sample) {
+        return error_db({pcm.begin() + 2 * std::ptrdiff_t{sample}, pcm.end()}, heard, 1, 70);
+    };
     const std::vector<float> rest(pcm.begin() + 2 * 12'345, pcm.end());
-    REQUIRE(first_difference(played.bytes(), encode(rest)) == kNone);
+    CHECK(error_from(12'345) < error_db(rest, undelayed(decode(encode(rest))), 1, 70) + 1.0);
+    CHECK(error_from(12'345) < error_from(12'344));
+    CHECK(error_from(12'345) < error_from(12'346));
+}
+
+TEST_CASE("no seek and no skip is louder than what is played, for a decoder that hears all of it") {
+    // The worst there is: a note that goes on, and packets that lean on their neighbours.
+    std::vector<float> note(std::size_t{48'000} * 3 * 2);
+    for (std::size_t i = 0; i < note.size(); ++i) {
+        note[i] =
+            0.8F * std::sin(static_cast<float>(i / 2) * 2.0F * std::numbers::pi_v<float> / 120);
+    }
+    const auto packets = encode(note);
+    for (const bool opus : {false, true}) {
+        for (const int position : {48'000, 48'030, 48'060, 48'090}) {
+            for (const bool skips : {false, true}) {
+                auto program = std::move(Program::create({})).value();
+                for (int track = 0; track < 2; ++track) {
+                    if (opus) {
+                        program->append(std::make_unique<OpusFake>(packets));
+                    } else {
+                        program->append(std::make_unique<PcmFake>(note));
+                    }
+                }
+                program->close_playlist();
+                auto heard = play(*program, 60).bytes();
+                heard.resize(50);
+                if (skips) {
+                    program->skip_track(50);
+                } else {
+                    REQUIRE(program->seek(Samples{position}, 50));
+                }
+                for (const auto& packet : play(*program, 60).bytes()) heard.push_back(packet);
+                float loudest = 0.0F;
+                for (const float value : decode(heard))
+                    loudest = std::max(loudest, std::abs(value));
+                CAPTURE(opus, position, skips);
+                CHECK(loudest < 0.8F * 1.1F);
+            }
+        }
+    }
 }
 
 TEST_CASE("Opus: a seek goes on with the frame that holds the position and copies soon") {
@@ -123,4 +188,28 @@ TEST_CASE("a source opened in the middle of its packets starts where it was told
     CHECK(played.packets.front().position > Samples{24'000});
     CHECK(played.packets.front().position <= Samples{24'960});
     CHECK(played.copied() > 40);
+}
+
+TEST_CASE("a volume that was to hold later holds at once where a seek or a skip goes") {
+    for (const bool skips : {false, true}) {
+        auto program = std::move(Program::create({})).value();
+        program->append(std::make_unique<PcmFake>(music(48'000, 1)));
+        program->append(std::make_unique<PcmFake>(music(48'000, 2)));
+        program->close_playlist();
+        auto heard = play(*program, 30).bytes();
+        heard.resize(10);
+        // As a player does it whose buffer is about to be dropped: no frame is made again for it.
+        REQUIRE(program->set_gain(Gain{0.0F}, 30) == 30);
+        if (skips) {
+            program->skip_track(10);
+        } else {
+            REQUIRE(program->seek(Samples{24'000}, 10));
+        }
+        const auto after = heard_after(heard, play(*program, 20).bytes());
+        CAPTURE(skips);
+        // The first frame fades from the volume before.
+        const auto loud = [](float value) { return std::abs(value) > 0.01F; };
+        CHECK(std::none_of(after.begin() + 2 * std::ptrdiff_t{voicecore::kFrameValues}, after.end(),
+                           loud));
+    }
 }

@@ -13,6 +13,9 @@ namespace {
 constexpr int kFineBitrate = 510'000;
 // A return that has not succeeded by then goes on at the ordinary bitrate.
 constexpr int kFineFrames = 50;
+// Samples in which a decoder goes from one packet to the next: 2.5 ms (RFC 6716, section 4.3.7).
+constexpr int kOverlap = 120;
+constexpr int kRaised = 3 * kOverlap;  // by then what interrupts something else is heard in full
 // Frames that the model must have decoded before it is believed.
 constexpr int kModelFrames = 3;
 // Power of the error relative to the power of the signal: -40 dB.
@@ -46,7 +49,8 @@ EncodeStage::EncodeStage(const opus::EncoderOptions& options, std::uint64_t hist
                       static_cast<std::uint64_t>(kInterval));
 }
 
-void EncodeStage::start(bool clean, Gain gain) noexcept {
+void EncodeStage::start(bool clean, bool interrupts, Gain gain) noexcept {
+    interrupts_ = interrupts;
     state_ = State{.copying = clean, .fresh = true, .returning = 0, .gain = gain};
     for (Snapshot& snapshot : snapshots_) snapshot.index = -1;
 }
@@ -78,7 +82,7 @@ Status EncodeStage::produce(std::int64_t index, Gain gain, Output& output) {
     bool left = false;
     if (state_.copying || state_.fresh) {
         encoder_->reset();
-        left = !frame.pieces.empty() || !state_.fresh;
+        left = interrupts_ || !frame.pieces.empty() || !state_.fresh;
         if (left) prime(index);
         state_.copying = false;
         state_.fresh = false;
@@ -139,7 +143,19 @@ bool EncodeStage::fits(std::int64_t index) {
 
 // What the encoder must be given for frame `index`.
 void EncodeStage::load(std::int64_t index) {
-    timeline_.read(index * kFrameSamples + lookahead_.count(), frame_);
+    const Place from = index * kFrameSamples + lookahead_.count();
+    timeline_.read(from, frame_);
+    if (!interrupts_) return;
+    // What lies before the place that was sought is not what the receiver has heard: what it leaves
+    // in the overlap and in the decoder's pitch filter does not cancel what the new brings. So the
+    // new comes up behind it.
+    for (Place at = from; at < kRaised && at < from + kFrameSamples; ++at) {
+        const float gain =
+            static_cast<float>(std::max(at - kOverlap, Place{0})) / (kRaised - kOverlap);
+        const auto value = static_cast<std::size_t>(at - from) * kChannels;
+        for (std::size_t channel = 0; channel < kChannels; ++channel)
+            frame_[value + channel] *= gain;
+    }
 }
 
 void EncodeStage::prime(std::int64_t index) {

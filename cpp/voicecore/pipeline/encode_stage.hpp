@@ -29,8 +29,9 @@ class EncodeStage {
   public:
     EncodeStage(const opus::EncoderOptions& options, std::uint64_t history, Timeline& timeline);
 
-    // A run starts: `clean` as in Timeline::start().
-    void start(bool clean, Gain gain) noexcept;
+    // A run starts: `clean` as in Timeline::start(); `interrupts` when the receiver has heard
+    // something else before, which its decoder remembers.
+    void start(bool clean, bool interrupts, Gain gain) noexcept;
 
     struct Output {
         audio::OpusPacket* packet;
@@ -108,6 +109,7 @@ class EncodeStage {
     std::vector<float> reference_;
     std::vector<float> decoded_;
     int last_return_ = 0;
+    bool interrupts_ = false;
 };
 
 // The look-ahead that libopus has at 48 kHz: 2.5 ms of overlap, and 4 ms more unless it is told not

@@ -17,6 +17,8 @@ class GainSchedule {
     // Holds from frame `index` on; what was planned at or after it is forgotten.
     void set(Gain gain, std::uint64_t index);
     [[nodiscard]] Gain at(std::uint64_t index) const noexcept;
+    // The one that was asked for last, whenever it is to hold.
+    [[nodiscard]] Gain latest() const noexcept { return changes_.back().gain; }
     // Forgets what no frame from `oldest` on needs.
     void forget_before(std::uint64_t oldest) noexcept;
 

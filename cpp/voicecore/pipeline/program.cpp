@@ -58,7 +58,7 @@ Program::Program(const ProgramOptions& options)
     playlist_.set_loops(options.loops);
     const bool clean = options.start == Samples{0};
     timeline_.start(0, options.start, !clean, clean);
-    stage_.start(clean, options.gain);
+    stage_.start(clean, false, options.gain);
 }
 
 Program::~Program() = default;
@@ -201,8 +201,10 @@ void Program::start_run(std::uint64_t base, std::uint32_t play, Samples position
     base_ = base;
     cursor_ = 0;
     produced_ = 0;
+    // A change that was planned for frames which will not be heard holds at once.
+    gains_.set(gains_.latest(), base);
     timeline_.start(play, position, resume, false);
-    stage_.start(false, gains_.at(base));
+    stage_.start(false, base != 0, gains_.at(base));
 }
 
 bool Program::seek(Samples position, std::uint64_t index) noexcept {

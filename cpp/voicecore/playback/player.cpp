@@ -65,7 +65,9 @@ void Player::stop() noexcept {
 }
 
 void Player::set_gain(Gain gain) {
-    give(SetGain{gain}, false);
+    // Asked here and not by the feeder: a pause that follows would sometimes come before it.
+    const bool leaving = stream_.started() && stream_.wanted() == Stream::Intent::play;
+    give(SetGain{gain, leaving}, false);
 }
 void Player::seek(Samples position) {
     give(SeekTo{position, 0}, true);
@@ -123,8 +125,7 @@ void Player::carry_out_orders() noexcept {
 void Player::apply(SetGain order, bool flush_follows) noexcept {
     gain_ = order.gain;
     // One frame of margin: the next one may leave while we work, unless none leaves.
-    const bool leaving = stream_.started() && stream_.wanted() == Stream::Intent::play;
-    const std::uint64_t from = stream_.next_index() + (leaving ? 1 : 0);
+    const std::uint64_t from = stream_.next_index() + (order.leaving ? 1 : 0);
     bool flush_pending = flush_follows;
     std::uint32_t generation = 0;
     {

@@ -110,6 +110,7 @@ class Player final : public audio::SinkListener {
   private:
     struct SetGain {
         Gain gain;
+        bool leaving;  // a frame may leave before it is carried out
     };
     struct SeekTo {
         Samples position;
