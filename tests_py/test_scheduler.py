@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -204,6 +205,20 @@ async def test_a_recoverable_error_is_survived(rig: Make) -> None:  # R13
         assert await r.text(await r.send("fail")) == "failed: no such line"
         assert r.scheduler.healthy
         assert await r.text(await r.send("play", 3)) == "started"
+
+
+@pytest.mark.parametrize("error", [OSError, RuntimeError])
+async def test_a_failure_is_kept_whatever_letters_it_has(rig: Make, error: type[Exception]) -> None:
+    async with rig() as r:
+
+        @r.scheduler.handler("read")
+        async def read(_command: Any) -> None:
+            raise error(os.fsdecode(b"caf\xe9.mp3"))
+
+        number = await r.queue.enqueue("read")
+        await r.time.wake()
+        assert r"caf\udce9.mp3" in await r.text(number)
+        assert r.scheduler.healthy is (error is OSError)
 
 
 async def test_a_bug_ends_the_loop_loudly(rig: Make) -> None:  # R13, D02

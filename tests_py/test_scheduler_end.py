@@ -187,7 +187,7 @@ async def test_a_scheduler_whose_task_is_cancelled_by_its_owner_claims_nothing_m
     await queue.aclose()
 
 
-@pytest.mark.parametrize("result", [object(), b"x", float("nan"), "\ud800", {1: {2}}])
+@pytest.mark.parametrize("result", [object(), b"x", float("nan"), {1: {2}}])
 async def test_a_result_that_cannot_be_kept_fails_its_command_alone(
     tmp_path: Path, result: object
 ) -> None:

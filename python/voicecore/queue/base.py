@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Protocol, cast
 
 from voicecore import _core, _validate
 from voicecore.errors import Closed, InvalidArgument, QueueTimeout, WrongType
-from voicecore.queue.convert import millis, result_text, row_of_new, seconds_or_none
+from voicecore.queue.convert import millis, result_text, row_of_new, seconds_or_none, told
 from voicecore.queue.model import (
     DEFAULT_KEY,
     EVERY_KEY,
@@ -177,7 +177,7 @@ class QueueBase:
         wait = None if retry_in is None else millis(_validate.seconds("retry_in", retry_in))
         _validate.whole("max_attempts", max_attempts, 1, 1_000_000)
         now = millis(self.now())
-        return self._native.nack(*claim_of(command), now, str(error), wait, max_attempts)
+        return self._native.nack(*claim_of(command), now, told(error), wait, max_attempts)
 
     def _give_back(self, command: Command, delay: float) -> _core.QueueCall:
         wait = millis(_validate.seconds("delay", delay))

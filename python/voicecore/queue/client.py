@@ -20,6 +20,7 @@ from voicecore.queue.convert import (
     outcome_of,
     result_text,
     row_of,
+    told,
     workers_from_rows,
 )
 from voicecore.queue.model import (
@@ -221,7 +222,7 @@ class CommandQueue(QueueBase):
         Raises:
             StaleClaim: the claim is not the live one; nothing was changed.
         """
-        await self._do(self._native.fail(*claim_of(command), millis(self.now()), str(error)))
+        await self._do(self._native.fail(*claim_of(command), millis(self.now()), told(error)))
 
     async def give_back(self, command: Command, *, delay: float = 0.0) -> None:
         """Undo a claim: the next one may take it, `delay` seconds from now.
@@ -361,7 +362,9 @@ class CommandQueue(QueueBase):
             StaleClaim: it is somebody else's by now, or over.
         """
         await self._do(
-            self._native.end_session(cast(str, key_text(key)), attempt, millis(self.now()), outcome)
+            self._native.end_session(
+                cast(str, key_text(key)), attempt, millis(self.now()), told(outcome)
+            )
         )
 
     async def clear_dead(self) -> int:

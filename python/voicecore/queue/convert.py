@@ -244,12 +244,19 @@ def new_commands(
     return [new_command(one) for one in _validate.items("commands", commands, "several commands")]
 
 
+def told(text: object) -> str:
+    """What is told of something that has happened, as UTF-8 can hold it.
+
+    It comes too late to be refused. The name of a file that is not UTF-8 is the usual case; its
+    odd bytes are written as `\\udce9`, which also in JSON stands for them.
+    """
+    words = str(text)
+    return words if words.isascii() else words.encode("utf-8", "backslashreplace").decode()
+
+
 def result_text(result: object) -> str:
     """A result as the history keeps it: a text as it is, the rest as JSON."""
     try:
-        text = result if isinstance(result, str) else _ENCODER.encode(result)
-        if not text.isascii():
-            text.encode()
+        return told(result if isinstance(result, str) else _ENCODER.encode(result))
     except (TypeError, ValueError, RecursionError) as problem:
         raise InvalidArgument(f"result: {problem}; expected a text or what JSON can hold") from None
-    return text

@@ -19,6 +19,7 @@ from voicecore.queue.convert import (
     outcome_of,
     result_text,
     row_of,
+    told,
     workers_from_rows,
 )
 from voicecore.queue.model import (
@@ -138,7 +139,7 @@ class SyncCommandQueue(QueueBase):
 
     def fail(self, command: Command, error: str) -> None:
         """It failed for good, whatever tries are left."""
-        self._run(self._native.fail(*claim_of(command), millis(self.now()), str(error)))
+        self._run(self._native.fail(*claim_of(command), millis(self.now()), told(error)))
 
     def give_back(self, command: Command, *, delay: float = 0.0) -> None:
         """Undo a claim, as `CommandQueue.give_back` does."""
