@@ -144,28 +144,54 @@ class Scheduler:
         lease; one that is closed by hand, without `asyncio.run`, also leaves tasks pending, of
         which asyncio complains.
 
+        A scheduler runs once, on one loop: where each cell or test has a loop of its own, each
+        makes its own scheduler.
+
         Raises:
-            Closed: after `shutdown`.
+            Closed: it has ended, by `shutdown`, by a bug (which is the cause), with its loop or
+                with its task; or it belongs to another loop.
             RuntimeError: no loop is running.
         """
+        loop = asyncio.get_running_loop()
         if self._shutdown is not None:
             raise Closed("the scheduler was shut down; make a new one")
         if self._runner is None:
-            self._runner = asyncio.get_running_loop().create_task(
-                self._turns.run(), name="voicecore-scheduler"
-            )
+            self._runner = loop.create_task(self._turns.run(), name="voicecore-scheduler")
             self._supervisor.watch(self._runner)
+        if self._runner.get_loop() is not loop:
+            raise Closed("the scheduler belongs to another event loop; make one for each")
+        if not (self.running and self.healthy):
+            fatal = self._supervisor.fatal
+            why = "its task was cancelled" if fatal is None else f"of a bug, {type(fatal).__name__}"
+            raise Closed(f"the scheduler has ended: {why}; make a new one") from fatal
         return self._runner
 
     async def wait_started(self) -> None:
-        """Until `before_loop` is over and ticks have begun."""
-        await self._turns.started.wait()
+        """Until `before_loop` is over and ticks have begun.
+
+        Raises:
+            Closed: it was shut down, or cancelled, before.
+            Exception: the bug that ended it before.
+        """
+        await self._turns.decided.wait()
+        if self._turns.started:
+            return
+        if self._supervisor.fatal is not None:
+            raise self._supervisor.fatal
+        raise Closed("the scheduler was shut down before it had started")
 
     async def wait(self) -> None:
-        """Until the scheduler has ended; raises the bug that ended it (D02)."""
+        """Until the scheduler has ended; raises the bug that ended it (D02).
+
+        Raises:
+            Closed: it has not been started, or runs on another event loop.
+        """
         if self._runner is None:
             raise Closed("the scheduler has not been started")
-        await asyncio.wait([self._runner])
+        if self._runner.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait([self._runner])
+        elif self.running:
+            raise Closed("the scheduler runs on another event loop; wait for it there")
         if self._supervisor.fatal is not None:
             raise self._supervisor.fatal
 
@@ -180,7 +206,8 @@ class Scheduler:
     @property
     def running(self) -> bool:
         """Started, and neither ended nor shut down."""
-        return self._runner is not None and not self._runner.done()
+        runner = self._runner
+        return runner is not None and not (runner.done() or runner.get_loop().is_closed())
 
     async def before_loop(self) -> None:
         """Once, before the first tick (R11): the client is ready, a crashed run is cleared."""
@@ -341,6 +368,7 @@ class Scheduler:
 
     def _close_admission(self) -> None:
         self._admitting = False
+        self._turns.decided.set()
         if self._native is not None:
             self._native.close_admission()
 

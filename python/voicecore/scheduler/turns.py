@@ -23,7 +23,8 @@ class Turns:
 
     Attributes:
         native: the native half; None until `before_loop` is over.
-        started: set when ticks have begun.
+        started: ticks have begun.
+        decided: set when they have, or when they never will.
         started_at: when they did, by the queue's clock.
     """
 
@@ -34,7 +35,8 @@ class Turns:
         self._working = True
         self._bridge: _bridge.LoopBridge | None = None
         self.native: _core.Scheduler | None = None
-        self.started = asyncio.Event()
+        self.started = False
+        self.decided = asyncio.Event()
         self.started_at: float | None = None
 
     @property
@@ -65,7 +67,7 @@ class Turns:
         """The loop, when it is in a turn, which is its last: admission is closed."""
         runner = self._scheduler._runner
         here = runner is not None and runner.get_loop() is asyncio.get_running_loop()
-        return {runner} if runner and here and self.started.is_set() and self._working else set()
+        return {runner} if runner and here and self.started and self._working else set()
 
     def leave(self) -> None:
         """Hear no more of the native half, which was stopped. Idempotent."""
@@ -104,7 +106,8 @@ class Turns:
         if scheduler._time is not None:
             scheduler._time._attach(scheduler)
         self.native.start()
-        self.started.set()
+        self.started = True
+        self.decided.set()
 
     def _make_native(self, bridge: _bridge.LoopBridge) -> _core.Scheduler:
         scheduler = self._scheduler

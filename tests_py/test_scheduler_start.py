@@ -1,0 +1,91 @@
+"""A scheduler starts once, on one event loop, and whoever waits for that is told how it went."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from voicecore import Closed, CommandQueue, Scheduler
+
+PATIENCE = 10.0
+
+
+class Broken(Scheduler):
+    async def before_loop(self) -> None:
+        raise KeyError("a bug")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_scheduler_whose_loop_has_ended_says_so_instead_of_starting(tmp_path: Path) -> None:
+    scheduler = Scheduler(None, CommandQueue(tmp_path / "q.db"), schedule=False)
+
+    async def first() -> None:
+        scheduler.start()
+        await scheduler.wait_started()
+
+    async def second() -> None:
+        with pytest.raises(Closed, match="another event loop; make one for each"):
+            scheduler.start()
+        assert not scheduler.running
+        await scheduler.wait()
+        await scheduler.shutdown()
+        await scheduler.queue.aclose()
+
+    asyncio.run(first())
+    asyncio.run(second())
+
+
+async def test_a_scheduler_that_a_bug_has_ended_does_not_start_again(tmp_path: Path) -> None:
+    async with CommandQueue(tmp_path / "q.db") as queue:
+        scheduler = Broken(None, queue, schedule=False)
+        scheduler.start()
+        with pytest.raises(KeyError):
+            await asyncio.wait_for(scheduler.wait(), PATIENCE)
+        with pytest.raises(Closed, match="ended: of a bug, KeyError; make a new one") as raised:
+            scheduler.start()
+        assert isinstance(raised.value.__cause__, KeyError)
+        await scheduler.shutdown()
+
+
+async def test_a_scheduler_that_was_cancelled_does_not_start_again(tmp_path: Path) -> None:
+    async with CommandQueue(tmp_path / "q.db") as queue:
+        scheduler = Scheduler(None, queue, schedule=False)
+        scheduler.start().cancel()
+        await scheduler.wait()
+        with pytest.raises(Closed, match="its task was cancelled; make a new one"):
+            scheduler.start()
+        with pytest.raises(Closed, match="before it had started"):
+            await asyncio.wait_for(scheduler.wait_started(), PATIENCE)
+        await scheduler.shutdown()
+
+
+async def test_who_waits_for_the_start_is_told_of_the_bug_that_prevents_it(
+    tmp_path: Path,
+) -> None:
+    async with CommandQueue(tmp_path / "q.db") as queue:
+        scheduler = Broken(None, queue, schedule=False)
+        scheduler.start()
+        with pytest.raises(KeyError, match="a bug"):
+            await asyncio.wait_for(scheduler.wait_started(), PATIENCE)
+        await scheduler.shutdown()
+
+
+async def test_who_waits_for_the_start_is_told_of_a_shutdown_before_it(tmp_path: Path) -> None:
+    async with CommandQueue(tmp_path / "q.db") as queue:
+        scheduler = Scheduler(None, queue, schedule=False)
+        waiting = asyncio.ensure_future(scheduler.wait_started())
+        await asyncio.sleep(0)
+        await scheduler.shutdown()
+        with pytest.raises(Closed, match="shut down before it had started"):
+            await asyncio.wait_for(waiting, PATIENCE)
+
+
+async def test_a_scheduler_that_was_shut_down_has_started_all_the_same(tmp_path: Path) -> None:
+    async with CommandQueue(tmp_path / "q.db") as queue:
+        scheduler = Scheduler(None, queue, schedule=False)
+        scheduler.start()
+        await scheduler.wait_started()
+        await scheduler.shutdown()
+        await scheduler.wait_started()
