@@ -14,6 +14,7 @@ from voicecore.database import DatabaseError
 from voicecore.errors import InvalidArgument, StaleClaim, VoicecoreError
 from voicecore.queue import EVERY_KEY, KNOWN_VERBS, Command
 from voicecore.queue.convert import result_text
+from voicecore.scheduler.given import awaitable
 
 if TYPE_CHECKING:
     from voicecore.scheduler.scheduler import Scheduler
@@ -166,7 +167,9 @@ class CommandDrain:
     async def _execute(self, command: Command) -> object:
         """The result; None when somebody else finishes the command later."""
         if command.command in self.handlers:
-            return (await self.handlers[command.command](command)) or "done"
+            handled = self.handlers[command.command](command)
+            result = await awaitable(f"the handler of {command.command}", handled)
+            return "done" if result is None else result
         if command.command == "play":
             return await self._play(command)
         if command.command in KNOWN_VERBS:

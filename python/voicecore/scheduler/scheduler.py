@@ -15,6 +15,7 @@ from voicecore.errors import Closed, InvalidArgument, VoicecoreError
 from voicecore.queue import Command, CommandQueue, command_from_row, key_text
 from voicecore.scheduler.commands import CommandDrain, Handler, MissingEntry
 from voicecore.scheduler.due import DueStarts, checker_of
+from voicecore.scheduler.given import async_function
 from voicecore.scheduler.session import Session, StateRepository
 from voicecore.scheduler.shutdown import ShutdownSteps, install_signal_handlers
 from voicecore.scheduler.starts import SessionStarts
@@ -56,7 +57,7 @@ class Scheduler:
         schedule: a `ScheduleChecker`, True for the schedule of the queue's own file, or False: only
             commands start anything.
         remind: an async function of a `Due` reminder.
-        on_fatal: called with the exception that ended the loop (D02).
+        on_fatal: called with the exception that ended the loop (D02); may be an async function.
         budget: commands in hand at a time.
         retention: seconds for which finished commands are kept.
         doorbell: listen for senders' datagrams.
@@ -65,6 +66,7 @@ class Scheduler:
 
     Raises:
         InvalidArgument: a value out of its range.
+        WrongType: one of the functions is none, or not an async one.
     """
 
     SHUTDOWN_TIMEOUT_SECONDS: ClassVar[float] = 8
@@ -96,6 +98,14 @@ class Scheduler:
             raise InvalidArgument("queue: got None, expected a CommandQueue or a path")
         if busy not in ("drop", "replace", "queue"):
             raise InvalidArgument(f"busy: got {busy!r}, expected 'drop', 'replace' or 'queue'")
+        for name, function in (
+            ("play_session", play_session),
+            ("load_entry", load_entry),
+            ("remind", remind),
+        ):
+            if function is not None:
+                async_function(name, function)
+        _validate.function("on_fatal", on_fatal)
         self.client = client
         self._time = time
         self._owns_queue = not isinstance(queue, CommandQueue)
@@ -293,10 +303,16 @@ class Scheduler:
     def handler(self, verb: str) -> Callable[[Handler], Handler]:
         """Register an async function of a `Command` for a verb of the user's own.
 
-        What it returns becomes the command's result; what it raises, its failure.
+        What it returns becomes the command's result, "done" for None; what it raises, its failure.
+        A lambda, a `functools.partial` or another object to call may stand for the function; when
+        what it returns cannot be awaited, the command fails.
+
+        Raises:
+            WrongType: what is registered is no async function.
         """
 
         def register(function: Handler) -> Handler:
+            async_function(f"the handler of {verb}", function)
             self._commands.handlers[verb] = function
             return function
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from voicecore.scheduler.scheduler import Scheduler
 
 log = logging.getLogger("voicecore.scheduler")
+
+
+async def _wait_for(work: Awaitable[object]) -> None:
+    await work
 
 
 class Supervisor:
@@ -89,6 +94,8 @@ class Supervisor:
 
     def _die(self, bug: BaseException) -> None:
         if self.fatal is not None:
+            if bug is not self.fatal:
+                log.error("And another bug, after the one that ended it", exc_info=bug)
             return
         self.fatal = bug
         scheduler = self._scheduler
@@ -97,4 +104,6 @@ class Supervisor:
         if scheduler._runner is not None and not scheduler._runner.done():
             scheduler._runner.cancel()
         if scheduler.on_fatal is not None:
-            scheduler.on_fatal(bug)
+            told = scheduler.on_fatal(bug)
+            if inspect.isawaitable(told):
+                self.spawn(_wait_for(told))
