@@ -341,6 +341,44 @@ async def test_a_subclass_that_drains_itself_is_honoured(rig: Make) -> None:
         assert seen == ["anything"]
 
 
+async def test_a_drain_of_ones_own_ends_what_it_carries_out(rig: Make) -> None:
+    class Own(Scheduler):
+        async def _drain_commands(self) -> None:
+            for command in await self._take_commands():
+                await self._carry_out(command)
+                found = await self.queue.get(command.id)
+                states.append("" if found is None else found.state)
+
+    states: list[str] = []
+    async with rig(Own) as r:
+
+        @r.scheduler.handler("dance")
+        async def dance(_command: Any) -> str:
+            return "danced"
+
+        for verb in ("dance", "sing"):
+            await r.queue.enqueue(verb, key=verb)
+        assert await r.text(await r.send("play", 3)) == "started"
+        assert sorted(states) == ["done", "done", "failed"]
+
+
+async def test_a_tick_of_ones_own_may_fail_and_comes_again(rig: Make) -> None:  # R13
+    class Own(Scheduler):
+        async def tick(self) -> None:
+            await super().tick()
+            ticks.append(len(ticks))
+            raise OSError("no state file")
+
+    ticks: list[int] = []
+    async with rig(Own) as r:
+        await r.time.advance(1)
+        before = len(ticks)
+        await r.time.advance(10)
+        assert len(ticks) - before == 5
+        assert r.scheduler.healthy
+        assert r.scheduler.statistics().warnings == len(ticks)
+
+
 async def test_start_is_idempotent(rig: Make) -> None:  # R12
     async with rig() as r:
         assert r.scheduler.start() is r.scheduler.start()

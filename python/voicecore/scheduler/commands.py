@@ -44,6 +44,7 @@ class CommandDrain:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
+        self._draining = False
         self._done: list[tuple[Command, object]] = []
         self._done_since = 0.0
         self.handlers: dict[str, Handler] = {}
@@ -57,6 +58,7 @@ class CommandDrain:
             if not commands:
                 return
             begun = 0
+            self._draining = True
             try:
                 for command in commands:
                     if not scheduler._admitting:
@@ -71,12 +73,17 @@ class CommandDrain:
                     scheduler._close_admission()
                 raise
             finally:
+                self._draining = False
                 # Also when this is cancelled: what was carried out must not be carried out again.
                 if self._done or begun < len(commands):
                     await asyncio.shield(self._leave(commands[begun:]))
 
     async def carry_out(self, command: Command) -> None:
-        """One command: done, failed, or given back when this is cancelled."""
+        """One command: done, failed, or given back when this is cancelled.
+
+        Within `run` the outcomes of several share a transaction; anywhere else, in a drain of the
+        user's own, a command has ended when this returns.
+        """
         scheduler = self._scheduler
         try:
             result = await self._execute(command)
@@ -102,9 +109,7 @@ class CommandDrain:
             if text is not None:
                 # Texts of the user's own could be a new one each time.
                 self.outcomes["done" if command.command in self.handlers else text] += 1
-                if not self._done:
-                    self._done_since = time.monotonic()
-                self._done.append((command, text))
+                await self._acknowledge_soon(command, text)
 
     async def finish(self, command: Command, end: Callable[[], Awaitable[object]]) -> bool:
         """End a claim; a stale one belongs to somebody else by now, and is left alone: False."""
@@ -131,6 +136,13 @@ class CommandDrain:
                     raise
                 supervisor.warn("The end of a command is not in the file yet: %s", problem)
             await asyncio.sleep(_END_PAUSE)
+
+    async def _acknowledge_soon(self, command: Command, result: str) -> None:
+        if not self._done:
+            self._done_since = time.monotonic()
+        self._done.append((command, result))
+        if not self._draining:
+            await asyncio.shield(self._acknowledge())
 
     async def _acknowledge(self) -> None:
         """What a drain has carried out, in one transaction: a commit costs more than a handler."""

@@ -39,8 +39,14 @@ class Scheduler:
 
     A native thread keeps the ticks and claims commands as they come; pause, resume, stop, seek,
     volume and next reach a session's player from there, whatever the event loop does. Everything
-    else runs here, on the loop. A subclass that overrides `tick`, `_drain_commands` or
-    `_check_schedule` is honoured: the native thread then only wakes the loop.
+    else runs here, on the loop.
+
+    A subclass that overrides `tick`, `_drain_commands` or `_take_commands` is honoured: the native
+    thread then only wakes the loop, and every command is carried out here. `_check_schedule` and
+    `_carry_out` can be overridden as well, and all of them be called from there. What is taken with
+    `_take_commands` is leased for the queue's `lease`, and ends with `_carry_out` or with the
+    queue's own `ack`, `fail`, `nack` or `give_back`. Recoverable errors that leave any of them are
+    logged, and the next tick comes all the same (R13).
 
     Override `load_entry` and `play_session`, or give them as arguments. Works without discord.py
     (R14).
@@ -363,11 +369,13 @@ class Scheduler:
         self._prune_at = time.monotonic() + (2.0 if gone == 500 else 300.0)
 
     async def _take_commands(self) -> list[Command]:
+        """Claim what is due: at most one command of each key."""
         if self._native is not None and not self._drains_itself:
             return [command_from_row(row) for row in self._native.take()]
         return await self.queue.claim(_BATCH, started_at=self._turns.started_at)
 
     async def _carry_out(self, command: Command) -> None:
+        """Carry a claimed command out, by its handler or as the lesson has it, and end it."""
         await self._commands.carry_out(command)
 
     async def _finish(self, command: Command, end: Callable[[], Awaitable[object]]) -> bool:

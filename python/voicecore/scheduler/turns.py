@@ -59,7 +59,7 @@ class Turns:
             self._working = True
             if self._tick_due:
                 self._tick_due = False
-                await scheduler.tick()
+                await scheduler._supervisor.guarded("the tick", scheduler.tick)
             else:
                 await scheduler._supervisor.guarded("draining commands", scheduler._drain_commands)
 
