@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from voicecore import Closed, CommandQueue, Scheduler
+from voicecore import Closed, CommandQueue, InvalidArgument, Scheduler
+from voicecore.testing import VirtualTime
 
 PATIENCE = 10.0
 
@@ -89,3 +92,44 @@ async def test_a_scheduler_that_was_shut_down_has_started_all_the_same(tmp_path:
         await scheduler.wait_started()
         await scheduler.shutdown()
         await scheduler.wait_started()
+
+
+def ahead() -> float:
+    return time.time() + 3600
+
+
+VIRTUAL, OTHER = VirtualTime(), VirtualTime()
+
+
+@pytest.mark.parametrize(
+    ("wall_clock", "virtual"),
+    [
+        (ahead, None),
+        (VIRTUAL.time, None),
+        (None, VIRTUAL),
+        (OTHER.time, VIRTUAL),  # both begin at the same second
+        (lambda: float("nan"), None),
+    ],
+)
+def test_a_scheduler_refuses_a_queue_with_another_clock(
+    tmp_path: Path, wall_clock: Callable[[], float] | None, virtual: VirtualTime | None
+) -> None:
+    queue = CommandQueue(tmp_path / "q.db", wall_clock=wall_clock)
+    with pytest.raises(InvalidArgument, match=r"queue: its wall_clock .* is not the scheduler's"):
+        Scheduler(None, queue, time=virtual)
+
+
+@pytest.mark.parametrize(
+    ("wall_clock", "virtual"),
+    [
+        (None, None),
+        (lambda: time.time_ns() / 1e9, None),
+        (VIRTUAL.time, VIRTUAL),
+        (lambda: VIRTUAL.time(), VIRTUAL),
+    ],
+)
+def test_a_scheduler_takes_a_queue_with_its_own_clock(
+    tmp_path: Path, wall_clock: Callable[[], float] | None, virtual: VirtualTime | None
+) -> None:
+    queue = CommandQueue(tmp_path / "q.db", wall_clock=wall_clock)
+    assert Scheduler(None, queue, time=virtual).queue is queue

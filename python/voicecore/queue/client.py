@@ -53,7 +53,8 @@ class CommandQueue(QueueBase):
         play_expires_after: seconds after which a `play` that still waits does not start any more;
             None as in the lesson, never.
         lease: seconds that a claim is held for without a renewal.
-        wall_clock: seconds since 1970; tests give their own.
+        wall_clock: seconds since 1970; tests give their own. Every process and `Scheduler` at the
+            file must have the same: leases are judged by it.
         create: make the file, and the queue's tables in it, when they are not there. With False
             that is a `DatabaseError` and nothing is written.
         fault_hook: for tests, see `voicecore.testing`.

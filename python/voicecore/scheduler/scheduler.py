@@ -13,6 +13,7 @@ from voicecore import _core, _validate
 from voicecore.database import DatabaseError
 from voicecore.errors import Closed, InvalidArgument, VoicecoreError
 from voicecore.queue import Command, CommandQueue, command_from_row, key_text
+from voicecore.scheduler.clocks import check_clock
 from voicecore.scheduler.commands import CommandDrain, Handler, MissingEntry
 from voicecore.scheduler.due import DueStarts, checker_of
 from voicecore.scheduler.given import async_function
@@ -53,7 +54,8 @@ class Scheduler:
 
     Args:
         client: a discord.py client, or anything with `wait_until_ready` and `close`; optional.
-        queue: the command queue, or the path of its file.
+        queue: the command queue, or the path of its file. A queue with a `wall_clock` of its own is
+            for tests and needs `time`: both must read the same clock.
         period: seconds from tick to tick (R10).
         single: one session in the whole process rather than one for each key (D23).
         busy: what becomes of a `play` while its key plays: "drop" (recorded as "busy", D14),
@@ -68,10 +70,10 @@ class Scheduler:
         retention: seconds for which finished commands are kept.
         doorbell: listen for senders' datagrams.
         poll: seconds between looks at the file, for senders that cannot ring.
-        time: virtual time, for tests.
+        time: virtual time, for tests; its `time` is the `wall_clock` of the queue.
 
     Raises:
-        InvalidArgument: a value out of its range.
+        InvalidArgument: a value out of its range, or a queue with another clock.
         WrongType: one of the functions is none, or not an async one.
     """
 
@@ -116,6 +118,7 @@ class Scheduler:
         self._time = time
         self._owns_queue = not isinstance(queue, CommandQueue)
         if isinstance(queue, CommandQueue):
+            check_clock(queue, time)
             self.queue = queue
         else:
             wall = None if time is None else time.time
