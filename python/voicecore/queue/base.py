@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,6 +35,7 @@ _INSERT: Final = (
     "INSERT INTO bot_commands(command, entry_id, key, args, requested_by, created_at, dedup_key,"
     " priority, not_before, expires_at, overtakes, max_attempts)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (dedup_key) WHERE dedup_key IS NOT NULL DO NOTHING"
 )
 
 
@@ -45,6 +47,22 @@ def pauses(timeout: float | None, what: str) -> Iterator[float]:
         yield pause
         pause = min(pause * 1.5, _PAUSE_LONGEST)
     raise QueueTimeout(f"{what} has not ended within {timeout:g} seconds")
+
+
+def sent(ids: list[int]) -> list[int]:
+    """The ids of what was sent, if all of it was.
+
+    Raises:
+        DatabaseError: a trigger that somebody has put on the table threw some of it away.
+    """
+    if 0 in ids:
+        from voicecore.database import DatabaseError  # import voicecore does without sqlite3
+
+        raise DatabaseError(
+            f"a trigger on bot_commands ignored {ids.count(0)} of {len(ids)} commands; expected"
+            " none that does (RAISE(IGNORE)), or RAISE(ABORT) to refuse one"
+        )
+    return ids
 
 
 def claim_of(command: Command) -> tuple[int, int]:
@@ -133,16 +151,29 @@ class QueueBase:
         leave it: workers find it within 300 ms. Only for a process whose Python shares its copy
         of SQLite with the core (see `voicecore doctor`), or that has not opened the file otherwise.
 
+        With a `dedup_key` nothing is inserted while a command with the same one waits or runs, as
+        that transaction sees it; the caller's own rows are not touched by that.
+
         Args:
-            connection: anything with `execute(sql, parameters)`.
+            connection: anything with an `execute(sql, parameters)` that blocks, as
+                `sqlite3.Connection` has it and `aiosqlite` has not.
             command: as for `enqueue`, with the same further arguments.
 
         Raises:
             InvalidArgument: a value out of its range.
+            WrongType: `execute` gave something to await; nothing was sent.
         """
         now = self.now()
         row = row_of_new(NewCommand(command, *args, **fields), now)
-        connection.execute(_INSERT, (*row[:5], millis(now), *row[5:]))
+        done = connection.execute(_INSERT, (*row[:5], millis(now), *row[5:]))
+        if inspect.isawaitable(done):
+            for end in ("close", "cancel"):  # a coroutine, a future: it must not run later
+                if hasattr(done, end):
+                    getattr(done, end)()
+            raise WrongType(
+                f"connection: execute() of {connection!r} gave {type(done).__name__}, to be"
+                " awaited; expected a blocking one, as sqlite3.Connection has it"
+            )
 
     # -- native calls ------------------------------------------------------------------------------
 

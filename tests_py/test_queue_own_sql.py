@@ -1,0 +1,91 @@
+"""Commands beside the caller's own SQL: in one transaction, on one file, under one's triggers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+import pytest
+
+from voicecore import CommandQueue, DatabaseError, SyncCommandQueue, WrongType
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[SyncCommandQueue]:
+    with SyncCommandQueue(tmp_path / "q.db") as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def connected(queue: SyncCommandQueue | CommandQueue) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(queue.path)
+    yield connection
+    connection.close()
+
+
+# -- within the caller's own transaction -----------------------------------------------------------
+
+
+def test_a_dedup_key_that_waits_is_no_error_in_ones_own_transaction(
+    queue: SyncCommandQueue,
+) -> None:
+    first = queue.enqueue("x", dedup_key="once")
+    queue.execute("CREATE TABLE own(x)")
+    with connected(queue) as connection:
+        connection.execute("INSERT INTO own VALUES (1)")
+        queue.enqueue_in(connection, "x", dedup_key="once")
+        queue.enqueue_in(connection, "x", dedup_key="twice")
+        queue.enqueue_in(connection, "x", dedup_key="twice")
+        queue.enqueue_in(connection, "x")
+        queue.enqueue_in(connection, "x")
+        connection.commit()
+    sent = [(one.id == first, one.dedup_key) for one in queue.peek()]
+    assert sent == [(True, "once"), (False, "twice"), (False, None), (False, None)]
+    assert queue.execute("SELECT x FROM own") == [(1,)]
+
+
+@pytest.mark.filterwarnings("error")
+async def test_a_connection_that_is_to_be_awaited_is_refused_and_nothing_is_sent(
+    tmp_path: Path,
+) -> None:
+    async with CommandQueue(tmp_path / "q.db") as queue, aiosqlite.connect(queue.path) as there:
+        await queue.open()
+        with pytest.raises(WrongType, match=r"connection: .* to be awaited; expected a blocking"):
+            queue.enqueue_in(there, "x")
+        await there.commit()
+        assert await queue.peek() == []
+
+
+async def test_a_future_in_place_of_a_result_is_cancelled(tmp_path: Path) -> None:
+    class Executor:
+        def execute(self, _sql: str, _parameters: Any, /) -> asyncio.Future[None]:
+            self.given = asyncio.get_running_loop().create_future()
+            return self.given
+
+    executor = Executor()
+    with pytest.raises(WrongType, match="gave Future, to be awaited"):
+        CommandQueue(tmp_path / "q.db").enqueue_in(executor, "x")
+    assert executor.given.cancelled()
+
+
+# -- triggers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "send", [lambda q: q.enqueue("x"), lambda q: q.enqueue_many([("x",), ("x",)])]
+)
+def test_a_command_that_a_trigger_ignores_is_an_error(
+    queue: SyncCommandQueue, send: Callable[[SyncCommandQueue], object]
+) -> None:
+    queue.execute(
+        "CREATE TRIGGER picky BEFORE INSERT ON bot_commands WHEN NEW.command = 'x'"
+        " BEGIN SELECT RAISE(IGNORE); END"
+    )
+    with pytest.raises(DatabaseError, match="a trigger on bot_commands ignored"):
+        send(queue)
+    assert queue.enqueue("y") == 1
