@@ -12,7 +12,7 @@ from typing import Any
 import aiosqlite
 import pytest
 
-from voicecore import CommandQueue, DatabaseError, SyncCommandQueue, WrongType
+from voicecore import CommandQueue, DatabaseError, InvalidArgument, SyncCommandQueue, WrongType
 
 
 @pytest.fixture
@@ -89,3 +89,79 @@ def test_a_command_that_a_trigger_ignores_is_an_error(
     with pytest.raises(DatabaseError, match="a trigger on bot_commands ignored"):
         send(queue)
     assert queue.enqueue("y") == 1
+
+
+# -- statements ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "BEGIN",
+        "begin immediate",
+        "COMMIT",
+        "END",
+        "ROLLBACK TO a",
+        "SAVEPOINT a",
+        "RELEASE a",
+        "ATTACH ':memory:' AS m",
+        "DETACH m",
+        " \n\t-- begin\n/* of\n * it */ /**/ ; BEGIN -- done",
+        "\ufeffBEGIN",
+        "/* a */--\nSavePoint a",
+        "PRAGMA query_only = 1",
+        "PRAGMA query_only(1)",
+        "pragma/**/main . locking_mode/* = */=exclusive",
+        "PRAGMA synchronous=OFF",
+    ],
+)
+def test_a_statement_that_the_queue_would_meet_later_is_refused(
+    queue: SyncCommandQueue, sql: str
+) -> None:
+    for run in (queue.execute, lambda sql: queue.transaction([("SELECT 1", ()), (sql, ())])):
+        with pytest.raises(InvalidArgument, match=r"sql: got .*, expected"):
+            run(sql)
+    queue.enqueue("x")
+    with connected(queue) as other:
+        assert other.execute("SELECT count(*) FROM bot_commands").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 'BEGIN'",
+        "/* BEGIN */ SELECT 1",
+        "-- COMMIT\nSELECT 1",
+        "CREATE TABLE begin_with(x)",
+        "CREATE TRIGGER t AFTER INSERT ON bot_commands BEGIN SELECT 1; END",
+        "EXPLAIN SELECT 1",
+        "PRAGMA table_info(bot_commands)",
+        "PRAGMA main.table_info(bot_commands)",
+        "PRAGMA synchronous",
+        "PRAGMA data_version",
+        "WITH n AS (SELECT 1) SELECT * FROM n",
+    ],
+)
+def test_other_statements_are_run(queue: SyncCommandQueue, sql: str) -> None:
+    queue.execute(sql)
+
+
+def test_a_long_comment_that_has_no_end_is_looked_through_once(queue: SyncCommandQueue) -> None:
+    with pytest.raises(InvalidArgument, match="empty SQL text"):
+        queue.execute("/* */" * 20_000 + "/* x " * 20_000)
+
+
+@pytest.mark.parametrize("given", [{"x": 5}, "a", b"a", bytearray(b"a"), {1, 2}])
+def test_what_is_no_sequence_of_values_is_refused(queue: SyncCommandQueue, given: Any) -> None:
+    with pytest.raises(WrongType, match=r"parameters: got .*, expected a sequence of values"):
+        queue.execute("SELECT :x", given)
+
+
+def test_a_text_that_utf_8_cannot_hold_is_no_parameter(queue: SyncCommandQueue) -> None:
+    with pytest.raises(InvalidArgument, match=r"parameters: .*UTF-8"):
+        queue.execute("SELECT ?", ("\ud800",))
+
+
+@pytest.mark.parametrize("given", [("é",), ["é"], iter(["é"])])
+def test_values_may_come_in_any_sequence(queue: SyncCommandQueue, given: Any) -> None:
+    assert queue.execute("SELECT ?", given) == [("é",)]

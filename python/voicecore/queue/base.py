@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Protocol, cast
 
 from voicecore import _core, _validate
 from voicecore.errors import Closed, InvalidArgument, QueueTimeout, WrongType
+from voicecore.queue import own_sql
 from voicecore.queue.convert import millis, result_text, row_of_new, seconds_or_none, told
 from voicecore.queue.model import (
     DEFAULT_KEY,
@@ -226,13 +227,7 @@ class QueueBase:
 
     def _transact(self, steps: Sequence[tuple[str, Sequence[Value]]]) -> _core.QueueCall:
         return self._native.transact(
-            [
-                (
-                    _validate.word("sql", sql, "a statement"),
-                    _validate.items("parameters", one, "values"),
-                )
-                for sql, one in steps
-            ]
+            [(own_sql.statement(sql), own_sql.parameters(values)) for sql, values in steps]
         )
 
     def _statistics(self, found: dict[str, Any]) -> QueueStatistics:

@@ -309,11 +309,24 @@ class CommandQueue(QueueBase):
         return cast(int, await self._do(self._prune(older_than, limit)))
 
     async def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
-        """Run one statement of the caller's own on the file; returns its rows."""
+        """Run one statement of the caller's own on the file; returns its rows.
+
+        Args:
+            sql: anything but transaction control, ATTACH, DETACH and pragmas that change a setting:
+                the queue itself works on that connection.
+            parameters: the values of its places (`?`), in their order.
+
+        Raises:
+            InvalidArgument: one of those, several statements, or a value that SQLite cannot hold.
+            DatabaseError: SQLite refused it.
+        """
         return cast(list[Row], (await self._do(self._transact([(sql, parameters)])))[0])
 
     async def transaction(self, steps: Sequence[tuple[str, Sequence[Value]]]) -> list[list[Row]]:
-        """Run statements in one immediate transaction: all or none. Returns the rows of each."""
+        """Run statements in one immediate transaction: all or none. Returns the rows of each.
+
+        Each is a pair of what `execute` takes.
+        """
         return cast(list[list[Row]], await self._do(self._transact(steps)))
 
     async def workers(self) -> list[WorkerInfo]:
