@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from dataclasses import dataclass
 from types import TracebackType
@@ -44,6 +45,8 @@ class Claim:
         self._mutex = mutex
         self._ticket = ticket
         self._attempt: int | None = None
+        self._leasing: asyncio.Task[int] | None = None
+        self._leaving = False
         self._released = False
         self.key = key
         self.entry_id = entry_id
@@ -61,44 +64,53 @@ class Claim:
     async def persist(self, command_id: int | None = None) -> int:
         """Take the durable lease; returns its attempt. To be done before anything is connected.
 
+        There is one lease for each claim: a second call waits for the same one. A call that is
+        cancelled gives the claim back, and the lease when it comes.
+
         Raises:
             SessionTaken: another process has it; the claim in memory is given back.
             DatabaseError: the file failed; the claim in memory is given back.
+            Closed: the claim was released, before or meanwhile.
         """
-        if self._released:
-            raise Closed(f"the claim of key {self.key} was released before")
-        queue = self._mutex.queue
-        leasing = asyncio.ensure_future(queue.lease_session(self.key, self.entry_id, command_id))
+        if not self._leaving:
+            if self._leasing is None:
+                self._leasing = asyncio.ensure_future(self._lease(command_id))
+            try:
+                attempt = await asyncio.shield(self._leasing)
+            except asyncio.CancelledError:
+                self.release_nowait("cancelled")
+                raise
+            if not self._leaving:
+                return attempt
+        raise Closed(f"the claim of key {self.key} was released before")
+
+    async def _lease(self, command_id: int | None) -> int:
         try:
-            attempt = await asyncio.shield(leasing)
-        except asyncio.CancelledError:
-            # The lease may still come: it is given back when it does.
+            attempt = await self._mutex.queue.lease_session(self.key, self.entry_id, command_id)
+        except BaseException as problem:
             self._release_memory()
-            leasing.add_done_callback(self._give_back_late)
-            raise
-        except StaleClaim as refused:
-            self._release_memory()
-            taken = SessionTaken(str(refused))
-            taken.reason = refused.reason
+            if not isinstance(problem, StaleClaim):
+                raise
+            taken = SessionTaken(str(problem))
+            taken.reason = problem.reason
             raise taken from None
-        except BaseException:
-            self._release_memory()
-            raise
         self._attempt = attempt
         self._mutex._native.set_attempt(self.key, self._ticket, attempt)
         return attempt
-
-    def _give_back_late(self, leasing: asyncio.Future[int]) -> None:
-        if leasing.cancelled() or leasing.exception() is not None:
-            return
-        self._mutex._end_soon(self.key, leasing.result(), "cancelled")
 
     async def release(self, outcome: str = "done") -> None:
         """Give the key back, in the file first. Idempotent. A lease that was lost is no error."""
         if self._released:
             return
+        self._leaving = True
+        if self._leasing is not None and not self._leasing.done():
+            try:
+                await asyncio.wait([self._leasing])
+            except asyncio.CancelledError:
+                self.release_nowait(outcome)
+                raise
         try:
-            if self._attempt is not None:
+            if self._attempt is not None and not self._released:
                 with contextlib.suppress(StaleClaim):
                     await self._mutex.queue.end_session(self.key, self._attempt, outcome)
         finally:
@@ -109,8 +121,16 @@ class Claim:
         if self._released:
             return
         self._release_memory()
-        if self._attempt is not None:
-            self._mutex._end_soon(self.key, self._attempt, outcome)
+        if self._leasing is not None:
+            if self._leasing.done():
+                self._end_soon(outcome, self._leasing)
+            else:
+                self._leasing.add_done_callback(functools.partial(self._end_soon, outcome))
+
+    def _end_soon(self, outcome: str, leasing: asyncio.Future[int]) -> None:
+        # What came of it is looked at, so that asyncio does not complain.
+        if not leasing.cancelled() and leasing.exception() is None:
+            self._mutex._end_soon(self.key, leasing.result(), outcome)
 
     def check(self) -> None:
         """Refuse a stale start.
@@ -127,6 +147,7 @@ class Claim:
             raise stale
 
     def _release_memory(self) -> None:
+        self._leaving = True
         if not self._released:
             self._released = True
             self._mutex._native.release(self.key, self._ticket)

@@ -1,0 +1,97 @@
+"""A claim of a session key, whatever is called while its lease is being taken; and who waits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from voicecore import Closed, CommandQueue, SessionMutex
+from voicecore.queue import Row
+from voicecore.sessions import Claim
+from voicecore.testing import VirtualTime
+
+PATIENCE = 10.0
+
+
+class Rig:
+    def __init__(self, path: Path) -> None:
+        self.time = VirtualTime()
+        self.queue = CommandQueue(path, lease=30.0, wall_clock=self.time.time)
+        self.mutex = SessionMutex(self.queue)
+
+    def claim(self) -> Claim:
+        claim = self.mutex.claim_nowait("g", 1)
+        assert claim is not None
+        return claim
+
+    async def persisting(self, claim: Claim) -> asyncio.Task[int]:
+        """A task that waits for the lease."""
+        task = asyncio.ensure_future(claim.persist())
+        await asyncio.sleep(0)
+        return task
+
+    async def rows(self) -> list[Row]:
+        await self.mutex.settle()
+        return await self.queue.execute("SELECT attempt, owner, outcome FROM bot_sessions")
+
+
+@contextlib.asynccontextmanager
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    made = Rig(tmp_path / "q.db")
+    async with made.queue:
+        yield made
+
+
+async def test_a_release_while_the_lease_is_taken_gives_it_back(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        claim = r.claim()
+        persist = await r.persisting(claim)
+        await claim.release("stopped")
+        with pytest.raises(Closed):
+            await persist
+        assert await r.rows() == [(1, None, "stopped")]
+        assert r.mutex.held() == []
+        again = r.claim()
+        assert await again.persist() == 2
+        await again.release()
+
+
+async def test_a_release_at_once_while_the_lease_is_taken_gives_it_back(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        claim = r.claim()
+        persist = await r.persisting(claim)
+        claim.release_nowait("stopped")
+        assert r.mutex.held() == []
+        with pytest.raises(Closed):
+            await persist
+        assert await r.rows() == [(1, None, "stopped")]
+
+
+async def test_a_cancelled_release_gives_the_lease_back_when_it_comes(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        claim = r.claim()
+        persist = await r.persisting(claim)
+        release = asyncio.ensure_future(claim.release("stopped"))
+        await asyncio.sleep(0)
+        release.cancel()
+        await asyncio.wait([release, persist])
+        assert release.cancelled()
+        assert await r.rows() == [(1, None, "stopped")]
+        assert isinstance(persist.exception(), Closed)
+
+
+async def test_a_claim_has_one_lease_however_often_it_is_asked_for(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        claim = r.claim()
+        both = await asyncio.gather(claim.persist(), claim.persist())
+        assert list(both) == [1, 1]
+        assert await claim.persist() == 1
+        assert claim.held
+        claim.check()
+        async with claim:
+            assert claim.attempt == 1
+        assert await r.rows() == [(1, None, "done")]
