@@ -95,3 +95,17 @@ async def test_a_claim_has_one_lease_however_often_it_is_asked_for(tmp_path: Pat
         async with claim:
             assert claim.attempt == 1
         assert await r.rows() == [(1, None, "done")]
+
+
+async def test_the_end_of_a_session_whose_lease_ran_out_is_known(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        claim = r.claim()
+        attempt = await claim.persist()
+        waiting = asyncio.ensure_future(r.queue.wait_session("g", attempt, PATIENCE))
+        r.time.step_wall(29.999)
+        with pytest.raises(TimeoutError):
+            await r.queue.wait_session("g", attempt, 0)
+        r.time.step_wall(0.001)
+        assert await waiting == "lost"
+        await claim.release("late")
+        assert await r.queue.wait_session("g", attempt, PATIENCE) == "late"

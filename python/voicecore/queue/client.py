@@ -266,6 +266,10 @@ class CommandQueue(QueueBase):
     ) -> str | None:
         """Wait for the end of a key's session; returns its outcome, None when there was none.
 
+        "lost": its lease ran out or somebody else has the key by now. Whoever held it has died, or
+        stood still for that long. A process that was killed is known to be gone when its lease is
+        over, or as soon as a scheduler starts on its machine.
+
         Args:
             key: whose.
             attempt: which; by default the one that runs now.
@@ -275,17 +279,19 @@ class CommandQueue(QueueBase):
             QueueTimeout: it still runs.
         """
         waiting = pauses(timeout, f"the session of {key}")
-        sql = "SELECT attempt, owner, outcome FROM bot_sessions WHERE key = ?"
+        sql = "SELECT attempt, owner, outcome, lease_until FROM bot_sessions WHERE key = ?"
         while True:
             rows = await self.execute(sql, (key_text(key),))
             if not rows:
                 return None
-            live, owner, outcome = rows[0]
+            live, owner, outcome, lease_until = rows[0]
             attempt = cast(int, live) if attempt is None else attempt
             if cast(int, live) > attempt:
                 return "lost"
             if owner is None:
                 return cast("str | None", outcome)
+            if isinstance(lease_until, int) and lease_until <= millis(self.now()):
+                return "lost"
             await asyncio.sleep(next(waiting))
 
     async def peek(self, limit: int = 100) -> list[Command]:
