@@ -160,6 +160,22 @@ async def test_replace_stops_what_plays_and_starts(rig: Make) -> None:
         assert r.stage.started == [("g3", 3), ("g3", 13)]
 
 
+async def test_with_one_session_in_all_replace_stops_whatever_plays(rig: Make) -> None:
+    async with rig(single=True, busy="replace") as r:
+        await r.send("play", 3)
+        assert await r.text(await r.send("play", 4)) == "started"
+        assert r.stage.started == [("g3", 3), ("g4", 4)]
+        assert r.stage.ended == ["g3"]
+
+
+async def test_replace_leaves_the_sessions_of_other_keys_alone(rig: Make) -> None:
+    async with rig(busy="replace") as r:
+        await r.send("play", 3)
+        await r.send("play", 4)
+        assert await r.text(await r.send("play", 13)) == "started"
+        assert r.stage.ended == ["g3"]
+
+
 async def test_queue_waits_for_the_key(rig: Make) -> None:
     async with rig(busy="queue") as r:
         await r.send("play", 3)

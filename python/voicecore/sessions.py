@@ -179,6 +179,7 @@ class SessionMutex:
 
     def __init__(self, queue: CommandQueue, *, single: bool = False) -> None:
         self.queue = queue
+        self.single = single
         self._native = _core.SessionMutex(single)
         self._ending: set[asyncio.Task[None]] = set()
 

@@ -217,7 +217,7 @@ class CommandDrain:
         deadline = time.monotonic() + _REPLACE_PATIENCE
         started = False
         while scheduler._admitting and not started and time.monotonic() < deadline:
-            if (session := scheduler._starts.running.get(key)) is not None:
+            for session in scheduler._starts.in_the_way_of(key):
                 session.stop()
             await asyncio.sleep(0.005)
             started = await scheduler._maybe_start(entry, command=command)

@@ -58,8 +58,8 @@ class Scheduler:
             for tests and needs `time`: both must read the same clock.
         period: seconds from tick to tick (R10).
         single: one session in the whole process rather than one for each key (D23).
-        busy: what becomes of a `play` while its key plays: "drop" (recorded as "busy", D14),
-            "replace", or "queue".
+        busy: what becomes of a `play` while its key plays, or with `single` any: "drop" (recorded
+            as "busy", D14), "replace", or "queue".
         play_session: an async function of a `Session`: plays the entry to its end.
         load_entry: an async function of an entry id; None: there is no such entry.
         schedule: a `ScheduleChecker`, True for the schedule of the queue's own file, or False: only

@@ -49,6 +49,12 @@ class SessionStarts:
         scheduler._supervisor.spawn(self._run(session))
         return True
 
+    def in_the_way_of(self, key: str) -> list[Session]:
+        """The sessions here that have to end before one of `key` can start."""
+        if self._scheduler.sessions.single:
+            return list(self.running.values())
+        return [self.running[key]] if key in self.running else []
+
     def key_of(self, entry: Any, command: Command | None) -> str:
         """The key that an entry plays under."""
         # A bare play got the default key where the file does not know its entry's.
