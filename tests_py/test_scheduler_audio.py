@@ -6,11 +6,13 @@ import asyncio
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from voicecore import (
+    Command,
     CommandQueue,
     Engine,
     MemorySink,
@@ -51,6 +53,7 @@ class Bot:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sink = MemorySink()
+        self.prepare: Callable[[Scheduler], None] = lambda _scheduler: None
 
     async def __aenter__(self) -> Bot:
         self.engine = Engine()
@@ -58,6 +61,7 @@ class Bot:
         self.queue = CommandQueue(self.path, role="worker")
         self.playing = asyncio.Event()
         self.scheduler = Scheduler(None, self.queue, play_session=self.play, load_entry=self.load)
+        self.prepare(self.scheduler)
         self.scheduler.start()
         await self.queue.enqueue("play", 1, key="g")
         await asyncio.wait_for(self.playing.wait(), 10)
@@ -154,3 +158,28 @@ async def test_a_stale_session_cannot_start_a_player(tmp_path: Path) -> None:
             session.attach(player)
         assert refused.value.reason == "finished"
         await player.wait_finished()
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_handler_for_a_verb_that_steers_has_it_while_a_player_is_attached(
+    tmp_path: Path, late: bool
+) -> None:
+    bot = Bot(tmp_path / "bot.db")
+
+    async def mine(_command: Command) -> str:
+        return "my own pause"
+
+    def register(scheduler: Scheduler) -> None:
+        scheduler.handler("pause")(mine)
+
+    bot.prepare = (lambda _scheduler: None) if late else register
+    async with bot:
+        if late:
+            register(bot.scheduler)
+        pause = await bot.queue.enqueue("pause", key="g")
+        assert (await bot.queue.wait_result(pause, 2)).text == "my own pause"
+        assert not bot.player.is_paused()
+        stop = await bot.queue.enqueue("stop", key="g")
+        assert (await bot.queue.wait_result(stop, 2)).text == "done"
+        await asyncio.wait_for(bot.player.wait_finished(), 2)
+        assert bot.scheduler.statistics().steered == 0

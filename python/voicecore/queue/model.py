@@ -14,7 +14,9 @@ from voicecore.errors import InvalidArgument
 DEFAULT_KEY: Final = "default"
 EVERY_KEY: Final = "*"
 """The key of a pause, resume or stop that names none: every running session."""
-KNOWN_VERBS: Final = ("play", "pause", "resume", "stop", "seek", "volume", "next")
+STEERING_VERBS: Final = ("pause", "resume", "stop", "seek", "volume", "next")
+"""What a running session is told."""
+KNOWN_VERBS: Final = ("play", *STEERING_VERBS)
 
 Value = None | int | float | str | bytes
 Row = tuple[Value, ...]

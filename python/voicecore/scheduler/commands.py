@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from voicecore.database import DatabaseError
 from voicecore.errors import InvalidArgument, StaleClaim, VoicecoreError
-from voicecore.queue import EVERY_KEY, KNOWN_VERBS, Command
+from voicecore.queue import EVERY_KEY, KNOWN_VERBS, STEERING_VERBS, Command
 from voicecore.queue.convert import result_text
 from voicecore.scheduler.given import awaitable
 
@@ -49,6 +49,18 @@ class CommandDrain:
         self._done_since = 0.0
         self.handlers: dict[str, Handler] = {}
         self.outcomes: Counter[str] = Counter()
+
+    def register(self, verb: str, handler: Handler) -> None:
+        """From now on commands of this verb are the handler's."""
+        self.handlers[verb] = handler
+        if verb in STEERING_VERBS:
+            for session in self._scheduler._starts.running.values():
+                session._steer_here()
+
+    @property
+    def steers_here(self) -> bool:
+        """No session is steered natively: a handler of the user's own is to see it."""
+        return not self.handlers.keys().isdisjoint(STEERING_VERBS)
 
     async def run(self) -> None:
         """Carry out what is due. None of it waits for a session's end (R53)."""

@@ -316,13 +316,17 @@ class Scheduler:
         A lambda, a `functools.partial` or another object to call may stand for the function; when
         what it returns cannot be awaited, the command fails.
 
+        A verb that the scheduler knows is the handler's as well. With a handler for one of pause,
+        resume, stop, seek, volume and next, all of these are carried out here: they wait for the
+        event loop, as other commands do.
+
         Raises:
             WrongType: what is registered is no async function.
         """
 
         def register(function: Handler) -> Handler:
             async_function(f"the handler of {verb}", function)
-            self._commands.handlers[verb] = function
+            self._commands.register(verb, function)
             return function
 
         if not verb or not isinstance(verb, str):
