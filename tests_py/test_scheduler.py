@@ -196,6 +196,21 @@ async def test_a_missing_entry_fails_its_command_and_nothing_else(rig: Make) -> 
         assert r.scheduler.healthy
 
 
+async def test_an_entry_with_an_id_that_is_no_number_fails_its_command_alone(rig: Make) -> None:
+    async with rig() as r:
+
+        async def load(_entry_id: int) -> Any:
+            return Entry("seven")  # type: ignore[arg-type]
+
+        r.scheduler._load_entry = load
+        number = await r.send("play", 3)
+        assert await r.text(number) == (
+            "failed: entry_id: got 'seven', expected an integer"
+            " -9223372036854775807 to 9223372036854775807"
+        )
+        assert r.scheduler.healthy
+
+
 async def test_an_unknown_verb_fails_with_that_reason(rig: Make) -> None:
     async with rig() as r:
         assert "expected one of" in await r.text(await r.send("dance"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from voicecore import Closed, CommandQueue, SessionMutex
+from voicecore import Closed, CommandQueue, InvalidArgument, SessionMutex, WrongType
 from voicecore.queue import Row
 from voicecore.sessions import Claim
 from voicecore.testing import VirtualTime
@@ -109,3 +110,37 @@ async def test_the_end_of_a_session_whose_lease_ran_out_is_known(tmp_path: Path)
         assert await waiting == "lost"
         await claim.release("late")
         assert await r.queue.wait_session("g", attempt, PATIENCE) == "late"
+
+
+@pytest.mark.parametrize(
+    ("says", "call"),
+    [
+        ("key: got None", lambda r: r.mutex.claim_nowait(None)),
+        ("key: got 5.0", lambda r: r.mutex.claim_nowait(5.0)),
+        ("entry_id: got 'a'", lambda r: r.mutex.claim_nowait("g", "a")),
+        ("entry_id: got True", lambda r: r.mutex.claim_nowait("g", True)),
+        ("key: got None", lambda r: r.mutex.entry_of(None)),
+        ("key: got None", lambda r: r.queue.lease_session(None)),
+        ("entry_id: got 'a'", lambda r: r.queue.lease_session("g", "a")),
+        ("id: got 'a'", lambda r: r.queue.lease_session("g", 1, "a")),
+        ("key: got None", lambda r: r.queue.renew_session(None, 1)),
+        ("attempt: got None", lambda r: r.queue.renew_session("g", None)),
+        ("key: got None", lambda r: r.queue.end_session(None, 1)),
+        ("attempt: got 'a'", lambda r: r.queue.end_session("g", "a")),
+        ("key: got None", lambda r: r.queue.wait_session(None)),
+        ("attempt: got 'a'", lambda r: r.queue.wait_session("g", "a")),
+    ],
+)
+async def test_what_is_no_key_entry_or_attempt_is_named(
+    tmp_path: Path, says: str, call: Callable[[Rig], Any]
+) -> None:
+    async with rig(tmp_path) as r:
+        with pytest.raises(WrongType, match=f"^{says}, expected"):
+            await call(r)
+        assert r.mutex.held() == []
+
+
+async def test_an_entry_id_beyond_64_bits_is_refused(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        with pytest.raises(InvalidArgument, match="entry_id: got"):
+            r.mutex.claim_nowait("g", 2**70)

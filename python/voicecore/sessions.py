@@ -12,11 +12,12 @@ import functools
 import logging
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 from voicecore import _bridge, _core
 from voicecore.errors import Closed, StaleClaim, VoicecoreError
-from voicecore.queue import CommandQueue, key_text
+from voicecore.queue import CommandQueue
+from voicecore.queue.convert import entry_or_none, session_key
 
 log = logging.getLogger("voicecore.sessions")
 
@@ -185,8 +186,8 @@ class SessionMutex:
 
     def claim_nowait(self, key: str | int, entry_id: int | None = None) -> Claim | None:
         """Claim a key; None when it is held. Never waits, and is safe from any thread."""
-        name = cast(str, key_text(key))
-        ticket = self._native.claim(name, entry_id)
+        name = session_key(key)
+        ticket = self._native.claim(name, entry_or_none(entry_id))
         return None if ticket is None else Claim(self, name, entry_id, ticket)
 
     def held(self) -> list[HeldSession]:
@@ -195,7 +196,7 @@ class SessionMutex:
 
     def entry_of(self, key: str | int) -> int | None:
         """The entry that holds the key; None when nobody does."""
-        name = key_text(key)
+        name = session_key(key)
         return next((one.entry_id for one in self.held() if one.key == name), None)
 
     async def settle(self) -> None:

@@ -13,13 +13,14 @@ from voicecore.queue.convert import (
     MAX_INTEGER,
     command_from_row,
     commands_from_rows,
+    entry_or_none,
     id_of,
-    key_text,
     millis,
     new_commands,
     outcome_of,
     result_text,
     row_of,
+    session_key,
     told,
     workers_from_rows,
 )
@@ -34,6 +35,10 @@ from voicecore.queue.model import (
     WorkerInfo,
     _Default,
 )
+
+
+def _attempt(value: int) -> int:
+    return _validate.whole("attempt", value, 0, MAX_INTEGER)
 
 
 class CommandQueue(QueueBase):
@@ -278,10 +283,12 @@ class CommandQueue(QueueBase):
         Raises:
             QueueTimeout: it still runs.
         """
+        name = session_key(key)
+        attempt = None if attempt is None else _attempt(attempt)
         waiting = pauses(timeout, f"the session of {key}")
         sql = "SELECT attempt, owner, outcome, lease_until FROM bot_sessions WHERE key = ?"
         while True:
-            rows = await self.execute(sql, (key_text(key),))
+            rows = await self.execute(sql, (name,))
             if not rows:
                 return None
             live, owner, outcome, lease_until = rows[0]
@@ -353,9 +360,9 @@ class CommandQueue(QueueBase):
             StaleClaim: somebody else holds it (`reason` "taken").
         """
         call = self._native.lease_session(
-            cast(str, key_text(key)),
-            entry_id,
-            command_id,
+            session_key(key),
+            entry_or_none(entry_id),
+            None if command_id is None else id_of(command_id),
             millis(self.now()),
             self._lease_millis(lease),
         )
@@ -371,7 +378,7 @@ class CommandQueue(QueueBase):
         """
         await self._do(
             self._native.renew_session(
-                cast(str, key_text(key)), attempt, millis(self.now()), self._lease_millis(lease)
+                session_key(key), _attempt(attempt), millis(self.now()), self._lease_millis(lease)
             )
         )
 
@@ -383,7 +390,7 @@ class CommandQueue(QueueBase):
         """
         await self._do(
             self._native.end_session(
-                cast(str, key_text(key)), attempt, millis(self.now()), told(outcome)
+                session_key(key), _attempt(attempt), millis(self.now()), told(outcome)
             )
         )
 

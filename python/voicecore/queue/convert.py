@@ -108,6 +108,21 @@ def key_text(key: str | int | None) -> str | None:
     raise WrongType(f"key: got {key!r}, expected a text, an integer or None")
 
 
+def session_key(key: str | int) -> str:
+    """The key of a session, which always has one."""
+    text = key_text(key)
+    if text is None:
+        raise WrongType("key: got None, expected a text or an integer")
+    return text
+
+
+def entry_or_none(entry_id: int | None) -> int | None:
+    """The id of an entry that SQLite can hold, or none."""
+    if entry_id is None:
+        return None
+    return _validate.whole("entry_id", entry_id, -MAX_INTEGER, MAX_INTEGER)
+
+
 def text_or_none(name: str, value: str | None) -> str | None:
     """A text that SQLite can hold."""
     if value is None:
@@ -167,7 +182,7 @@ def row_of(
     if not command.isascii():
         text_or_none("command", command)
     if entry_id is not None:
-        _validate.whole("entry_id", entry_id, -MAX_INTEGER, MAX_INTEGER)
+        entry_or_none(entry_id)
     if key.__class__ is not str or not key or not key.isascii():
         key = key_text(key)
     text = "{}" if args is None else args_text(args)

@@ -7,12 +7,13 @@ import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from voicecore import _core, _validate
 from voicecore.database import DatabaseError
 from voicecore.errors import Closed, InvalidArgument, VoicecoreError
-from voicecore.queue import Command, CommandQueue, command_from_row, key_text
+from voicecore.queue import Command, CommandQueue, command_from_row
+from voicecore.queue.convert import session_key
 from voicecore.scheduler.clocks import check_clock
 from voicecore.scheduler.commands import CommandDrain, Handler, MissingEntry
 from voicecore.scheduler.due import DueStarts, checker_of
@@ -282,7 +283,7 @@ class Scheduler:
 
     def session_of(self, key: str | int) -> Session | None:
         """The running session of a key."""
-        return self._starts.running.get(cast(str, key_text(key)))
+        return self._starts.running.get(session_key(key))
 
     # -- what a user gives -------------------------------------------------------------------------
 
