@@ -406,6 +406,53 @@ def test_an_entry_that_fired_today_is_not_fired_again_by_editing(
     run(scenario())
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        ["08:30", "08:40"],
+        ["08:30", "08:00", "08:40"],
+        ["07:00", "08:40"],
+        ["08:30"] * 2 + ["09:00"],
+    ],
+)
+def test_a_class_that_fired_today_stays_fired_over_any_number_of_moves(
+    store: ScheduleStore, clock: Clock, run: Run, path: list[str]
+) -> None:
+    async def scenario() -> None:
+        entry = await store.add(CLASS, now=clock.wall)
+        checker = clock.checker(store)
+        clock.go_to("2026-06-01 08:00")
+        assert len(await checker.check()) == 1
+        for moved in path:
+            clock.pass_time(30)
+            entry = await store.update(replace(entry, rule=FixedTimes([moved])), now=clock.wall)
+            assert await checker.check() == []
+        found = await ticks(checker, clock, "2026-06-02 07:59", 60)
+        assert [due.occurrence.slot for due in found if due.occurrence.slot < "2026-06-02"] == []
+        found += await ticks(checker, clock, "2026-06-02 14:00", 60)
+        assert len(found) == 1
+
+    run(scenario())
+
+
+def test_a_time_that_never_fired_fires_where_it_is_moved_to(
+    store: ScheduleStore, clock: Clock, run: Run
+) -> None:
+    # 08:00:20 is skipped because it was added when it had passed; nobody has heard that class.
+    async def scenario() -> None:
+        entry = await store.add(CLASS, now=clock.wall)
+        checker = clock.checker(store)
+        clock.go_to("2026-06-01 08:00:30")
+        both = replace(entry, rule=FixedTimes(["08:00", "08:00:20"]))
+        entry = await store.update(both, now=clock.wall)
+        assert told(await checker.check()) == [("start", "2026-06-01 08:00")]
+        await store.update(replace(entry, rule=FixedTimes(["08:00", "08:40"])), now=clock.wall)
+        found = await ticks(checker, clock, "2026-06-01 14:00", 60)
+        assert told(found) == [("start", "2026-06-01 08:40")]
+
+    run(scenario())
+
+
 def test_refire_plays_it_again_today(store: ScheduleStore, clock: Clock, run: Run) -> None:
     async def scenario() -> None:
         added = await store.add(CLASS, now=clock.wall)

@@ -24,7 +24,9 @@ class EditPlan:
     since: float
     """From here on the new entry's instants are due."""
     moved: tuple[tuple[str, Occurrence], ...] = ()
-    """Record the new occurrence as skipped if the old slot has fired."""
+    """Record the new occurrence as skipped if the old slot has fired, or was skipped because the
+    slot that it once was has: with when that was, which is what tells it from one that nobody ever
+    heard."""
     skipped: tuple[Occurrence, ...] = ()
     """Record these as skipped."""
     forgotten: tuple[str, ...] = ()

@@ -42,6 +42,12 @@ _SKIP = (
     "INSERT INTO schedule_occurrences(entry_id, slot, due_at, state) "
     f"SELECT ?, ?, ?, 'skipped' WHERE {_GUARD}"
 )
+_SKIP_MOVED = (
+    "INSERT INTO schedule_occurrences(entry_id, slot, due_at, state, fired_at) "
+    "SELECT entry_id, ?, ?, 'skipped', coalesce(fired_at, due_at) FROM schedule_occurrences "
+    "WHERE entry_id = ? AND slot = ? AND (state IN ('fired', 'busy', 'coalesced') "
+    f"OR state = 'skipped' AND fired_at IS NOT NULL) AND {_GUARD} ON CONFLICT DO NOTHING"
+)
 _ENTRY_LIVES = (
     "EXISTS (SELECT 1 FROM schedule_entries WHERE id = ? AND generation = ? AND enabled = 1)"
 )
@@ -333,14 +339,7 @@ def _edit(
     guard = (number, old.generation)
     steps: list[Step] = []
     for slot, coming in plan.moved:
-        steps.append(
-            (
-                f"{_SKIP} AND EXISTS (SELECT 1 FROM schedule_occurrences WHERE entry_id = ? "
-                "AND slot = ? AND state IN ('fired', 'busy', 'coalesced')) "
-                "ON CONFLICT DO NOTHING",
-                (number, coming.slot, _milliseconds(coming.due), *guard, number, slot),
-            )
-        )
+        steps.append((_SKIP_MOVED, (coming.slot, _milliseconds(coming.due), number, slot, *guard)))
     if plan.stale:
         steps.append(
             (

@@ -57,7 +57,8 @@ class OccurrenceRecord:
     reminded_at: float | None = None
     """When its reminder was given."""
     fired_at: float | None = None
-    """When it was decided, in time or late."""
+    """When it was decided, in time or late; of a skipped one, when the time fired that was moved
+    here."""
     owner: str | None = None
     """Who decided."""
 
@@ -175,8 +176,8 @@ class MemoryScheduleStore:
         rows = self._occurrences
         for slot, coming in plan.moved:
             before = rows.get((number, slot))
-            if before is not None and before.state in ("fired", "busy", "coalesced"):
-                self._skip(number, coming)
+            if before is not None and _was_given(before):
+                self._skip(number, coming, before.fired_at)
         if plan.stale:
             for key, row in list(rows.items()):
                 if key[0] == number and row.state == "reminded" and key[1] not in plan.reminded:
@@ -256,14 +257,21 @@ class MemoryScheduleStore:
         self._occurrences[key] = row
         return True
 
-    def _skip(self, number: int, one: Occurrence) -> None:
-        row = OccurrenceRecord(number, one.slot, one.due, "skipped")
+    def _skip(self, number: int, one: Occurrence, fired_at: float | None = None) -> None:
+        row = OccurrenceRecord(number, one.slot, one.due, "skipped", fired_at=fired_at)
         self._occurrences.setdefault((number, one.slot), row)
 
     def _delete(self, keys: list[tuple[int, str]]) -> int:
         for key in keys:
             del self._occurrences[key]
         return len(keys)
+
+
+def _was_given(row: OccurrenceRecord) -> bool:
+    """It was its day's class, or its day's class was moved here."""
+    return row.state in ("fired", "busy", "coalesced") or (
+        row.state == "skipped" and row.fired_at is not None
+    )
 
 
 def stored_id(entry: ScheduleEntry) -> int:
