@@ -632,6 +632,56 @@ def test_a_start_that_failed_comes_again_until_its_grace_ends(
     run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("change", "names", "state"),
+    [({"name": "Tai chi"}, ["Tai chi"], "fired"), ({"enabled": False}, [], "skipped")],
+)
+def test_a_start_that_waits_comes_again_as_its_entry_is_by_then(
+    store: ScheduleStore,
+    clock: Clock,
+    run: Run,
+    change: dict[str, Any],
+    names: list[str],
+    state: str,
+) -> None:
+    async def scenario() -> None:
+        added = await store.add(CLASS, now=clock.wall)
+        checker = clock.checker(store)
+        clock.go_to("2026-06-01 08:00")
+        (due,) = await checker.check()
+        checker.give_back(due)
+        await store.update(replace(added, **change), now=clock.wall)
+        clock.pass_time(2)
+        assert [again.entry.name for again in await checker.check()] == names
+        assert states(await store.history()) == {"2026-06-01 08:00": state}
+
+    run(scenario())
+
+
+def test_a_start_that_waits_is_not_lost_by_a_failing_database(plain: PlainQueue, run: Run) -> None:
+    clock = Clock()
+
+    async def scenario() -> None:
+        store = SqliteScheduleStore(plain)
+        await store.add(CLASS, now=clock.wall)
+        await store.add(replace(CLASS, rule=FixedTimes(["08:01"])), now=clock.wall)
+        checker = clock.checker(store)
+        clock.go_to("2026-06-01 08:00")
+        (due,) = await checker.check()
+        checker.give_back(due)
+        plain.connection.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON schedule_occurrences "
+            "BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        clock.go_to("2026-06-01 08:01")
+        with pytest.raises(Exception, match="no"):
+            await checker.check()
+        plain.connection.execute("DROP TRIGGER refuse")
+        assert [due.entry.id for due in await checker.check()] == [1, 2]
+
+    run(scenario())
+
+
 def test_a_start_as_a_command_is_in_the_queue_with_its_claim(
     native: NativeQueue, clock: Clock, run: Run
 ) -> None:

@@ -157,6 +157,10 @@ class ScheduleChecker:
             await self._store.forget_after(now + AHEAD)
             self._known.clear()
         entries = await self._read()
+        # Before the claims, after which nothing may fail: what was claimed is to be given out.
+        await self._prune(now)
+        returned = len(self._given_back)
+        again = await self._again(now, entries)
         marks: list[Mark] = []
         dues: list[Due | None] = []
         looked: list[_Known] = []
@@ -178,6 +182,7 @@ class ScheduleChecker:
                 dues.append(due)
         taken = await self._store.mark(marks, owner=self._owner, now=now) if marks else []
         self._first = False
+        del self._given_back[:returned]
         for known in looked:
             number = known.entry.id
             assert number is not None
@@ -190,14 +195,14 @@ class ScheduleChecker:
         given = self._tell(marks, dues, taken)
         if self._as_commands:
             given = [due for due in given if due.kind == "reminder"]
-        given += await self._again(now)
-        await self._prune(now)
+        given += again
         return sorted(given, key=lambda due: (due.occurrence.due, due.kind != "start"))
 
     def give_back(self, due: Due) -> None:
-        """A start, or a reminder, that failed: the next check returns it again.
+        """A start, or a reminder, that failed or has to wait: the next check returns it again.
 
-        Only while its grace lasts, then a start is recorded as missed. Kept in memory: after a
+        Only while its grace lasts, then a start is recorded as missed. What was edited meanwhile
+        comes as it is then; an entry that is disabled or gone does not. Kept in memory: after a
         restart it is not tried again.
         """
         self._given_back.append(due)
@@ -288,18 +293,19 @@ class ScheduleChecker:
                 self._count(coalesced=1)
         return given
 
-    async def _again(self, now: float) -> list[Due]:
-        """What was given back and is still in time."""
-        returned, self._given_back = self._given_back, []
+    async def _again(self, now: float, entries: list[ScheduleEntry]) -> list[Due]:
+        """What was given back, is still in time and still wanted."""
+        wanted = {entry.id: entry for entry in entries if entry.enabled}
         again = []
-        for due in returned:
+        for due in tuple(self._given_back):
+            entry = wanted.get(due.entry.id)
             lead = due.entry.remind_minutes * 60 if due.kind == "reminder" else 0
             late = now - due.occurrence.due + lead
-            if late <= due.entry.policy.misfire_grace_time:
-                again.append(replace(due, late=late))
+            if entry is not None and late <= due.entry.policy.misfire_grace_time:
+                again.append(replace(due, entry=entry, late=late))
             elif due.kind == "start":
-                await self._store.record(due.occurrence, "missed")
-                self._count(missed=1)
+                await self._store.record(due.occurrence, "skipped" if entry is None else "missed")
+                self._count(missed=int(entry is not None))
         return again
 
     async def _prune(self, now: float) -> None:

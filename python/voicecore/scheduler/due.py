@@ -42,13 +42,16 @@ class DueStarts:
     async def _start(self, due: Due) -> None:
         if await self._scheduler._maybe_start(due.entry):
             return
-        policy = due.entry.policy.busy
-        if policy == "drop":
+        if due.entry.policy.busy == "drop":
             log.warning("%s is due, but its key already plays", due.entry.name)
             await self._checker.record(due.occurrence, "busy")
-        else:
-            # As a command, so that waiting for the key survives a restart.
-            await self._scheduler.queue.enqueue("play", due.entry.id, args={"busy": policy})
+            return
+        # Not as a command: the queue's file may know another entry by this id, or none.
+        starts = self._scheduler._starts
+        playing = starts.running.get(starts.key_of(due.entry, None))
+        if due.entry.policy.busy == "replace" and playing is not None:
+            playing.stop()
+        self._checker.give_back(due)
 
 
 def checker_of(queue: CommandQueue, time: VirtualTime | None) -> ScheduleChecker:

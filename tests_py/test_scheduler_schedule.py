@@ -1,0 +1,123 @@
+"""What the scheduler makes of a schedule: whose entries play, and what is recorded of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from voicecore import CommandQueue, Scheduler, Session
+from voicecore.schedule import (
+    FixedTimes,
+    MemoryScheduleStore,
+    Policy,
+    ScheduleChecker,
+    ScheduleEntry,
+    SqliteScheduleStore,
+)
+from voicecore.testing import VirtualTime
+
+EIGHT = datetime(2025, 6, 16, 8, tzinfo=UTC).timestamp()
+SLOT = "2025-06-16 08:00"
+
+
+@dataclass
+class Bot:
+    """A scheduler ten seconds before eight, and what it played."""
+
+    time: VirtualTime
+    queue: CommandQueue
+    scheduler: Scheduler
+    played: list[tuple[str, str]] = field(default_factory=list)
+    sessions: dict[str, Session] = field(default_factory=dict)
+
+    async def play(self, session: Session) -> None:
+        self.played.append((session.key, session.entry.name))
+        self.sessions[session.key] = session
+        await session.wait_stop()
+
+    async def until_eight(self, seconds: float) -> None:
+        await self.time.advance(EIGHT + seconds - self.time.time())
+        await self.time.settle()
+
+    async def occupy(self, key: str) -> None:
+        other = ScheduleEntry("other", FixedTimes(["01:00"]), key=key, id=77)
+        assert await self.scheduler._maybe_start(other)
+        await self.time.settle()
+
+    async def vacate(self, key: str) -> None:
+        self.sessions[key].stop()
+        while self.scheduler.session_of(key) is not None:
+            await asyncio.sleep(0)
+
+
+@contextlib.asynccontextmanager
+async def bot_of(path: Path, store: MemoryScheduleStore | None = None, **more: Any) -> Any:
+    time = VirtualTime(EIGHT - 10)
+    async with CommandQueue(path, synchronous="normal", wall_clock=time.time) as queue:
+        checker = True if store is None else ScheduleChecker(store, time.time, time.monotonic)
+
+        async def play(session: Session) -> None:
+            await bot.play(session)
+
+        scheduler = Scheduler(None, queue, time=time, play_session=play, schedule=checker, **more)
+        bot = Bot(time, queue, scheduler)
+        scheduler.start()
+        await scheduler.wait_started()
+        try:
+            yield bot
+        finally:
+            await scheduler.shutdown()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The queue's file."""
+    return tmp_path / "bot.db"
+
+
+def class_of(busy: Any, key: str | None = "g1", grace: float = 60.0) -> ScheduleEntry:
+    policy = Policy(busy=busy, misfire_grace_time=grace)
+    return ScheduleEntry("class", FixedTimes(["08:00"]), key=key, policy=policy)
+
+
+@pytest.mark.parametrize("key", ["g1", None])
+@pytest.mark.parametrize("busy", ["queue", "replace"])
+async def test_a_class_of_a_schedule_in_memory_plays_itself_once_its_key_is_free(
+    path: Path, busy: str, key: str | None
+) -> None:
+    store = MemoryScheduleStore()
+    async with bot_of(path, store) as bot:
+        of_the_file = ScheduleEntry("not ours", FixedTimes(["03:00"]), key="g9")
+        await SqliteScheduleStore(bot.queue).add(of_the_file, now=bot.time.time())
+        await store.add(class_of(busy, key), now=bot.time.time())
+        place = key or bot.queue.default_key
+        await bot.occupy(place)
+        await bot.until_eight(4)
+        if busy == "queue":
+            assert bot.played == [(place, "other")]
+            await bot.vacate(place)
+        await bot.time.advance(4)
+        assert bot.played == [(place, "other"), (place, "class")]
+        assert [row.state for row in await store.history()] == ["fired"]
+        assert await bot.queue.history() == []
+
+
+async def test_a_class_in_memory_whose_key_stays_busy_is_missed_after_its_grace(
+    path: Path,
+) -> None:
+    store = MemoryScheduleStore()
+    async with bot_of(path, store) as bot:
+        await store.add(class_of("queue", grace=10.0), now=bot.time.time())
+        await bot.occupy("g1")
+        await bot.until_eight(14)
+        await bot.vacate("g1")
+        await bot.time.advance(10)
+        assert bot.played == [("g1", "other")]
+        assert [row.state for row in await store.history()] == ["missed"]
