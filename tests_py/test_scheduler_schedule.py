@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -121,3 +120,15 @@ async def test_a_class_in_memory_whose_key_stays_busy_is_missed_after_its_grace(
         await bot.time.advance(10)
         assert bot.played == [("g1", "other")]
         assert [row.state for row in await store.history()] == ["missed"]
+
+
+async def test_a_scheduler_with_nobody_to_remind_leaves_reminders_to_the_others(
+    path: Path,
+) -> None:
+    async with bot_of(path) as worker:
+        store = SqliteScheduleStore(worker.queue)
+        await store.add(replace(class_of("drop"), remind_minutes=1), now=worker.time.time() - 3600)
+        await worker.time.advance(4)
+        assert await store.history() == []
+        bot = ScheduleChecker(store, worker.time.time, worker.time.monotonic)
+        assert [due.kind for due in await bot.check()] == ["reminder"]

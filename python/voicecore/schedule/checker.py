@@ -135,12 +135,16 @@ class ScheduleChecker:
         self._first = True
         self._prune_at: float | None = None
 
-    async def check(self) -> list[Due]:
+    async def check(self, *, reminders: bool = True) -> list[Due]:
         """Claim and return what is due now, earliest first.
 
         What is later than its entry's `misfire_grace_time` is recorded as missed and not returned.
         Of several starts of one entry only the latest is returned unless its policy says "all".
         Cancelled or failed before the claim, nothing is lost: the next check finds it again.
+
+        Args:
+            reminders: False claims none: whoever has nobody to remind leaves them to the others
+                that share the store.
 
         Raises:
             DatabaseError: of the store; nothing was claimed.
@@ -177,7 +181,7 @@ class ScheduleChecker:
             if now < known.next:
                 continue
             looked.append(known)
-            for mark, due in await self._decide(known, now):
+            for mark, due in await self._decide(known, now, reminders):
                 marks.append(mark)
                 dues.append(due)
         taken = await self._store.mark(marks, owner=self._owner, now=now) if marks else []
@@ -240,12 +244,14 @@ class ScheduleChecker:
             self._statistics = replace(self._statistics, damaged=len(damaged))
         return entries
 
-    async def _decide(self, known: _Known, now: float) -> list[tuple[Mark, Due | None]]:
+    async def _decide(
+        self, known: _Known, now: float, reminders: bool
+    ) -> list[tuple[Mark, Due | None]]:
         """The marks to set for one entry, each with what it gives out if it takes."""
         entry = known.entry
         assert entry.id is not None
         pending = last_occurrences(entry, max(known.seen, entry.since), _after(now), _MOST)
-        ahead = _to_remind(entry, now)
+        ahead = _to_remind(entry, now) if reminders else []
         slots = [one.slot for one in (*pending, *ahead)]
         states = await self._store.states(entry.id, slots) if slots else {}
         pending = [one for one in pending if states.get(one.slot, "reminded") == "reminded"]

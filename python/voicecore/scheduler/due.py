@@ -24,10 +24,11 @@ class DueStarts:
     async def check(self) -> None:
         """Start what is due now, and remind of what will be."""
         scheduler = self._scheduler
-        for due in await self._checker.check():
+        remind = scheduler._remind
+        for due in await self._checker.check(reminders=remind is not None):
             if due.kind == "reminder":
-                if scheduler._remind is not None:
-                    scheduler._supervisor.spawn(scheduler._remind(due))
+                if remind is not None:
+                    scheduler._supervisor.spawn(remind(due))
                 continue
             try:
                 await self._start(due)
