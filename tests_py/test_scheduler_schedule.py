@@ -57,8 +57,14 @@ class Bot:
 
 
 @contextlib.asynccontextmanager
-async def bot_of(path: Path, store: MemoryScheduleStore | None = None, **more: Any) -> Any:
-    time = VirtualTime(EIGHT - 10)
+async def bot_of(
+    path: Path,
+    store: MemoryScheduleStore | None = None,
+    *,
+    start: float = EIGHT - 10,
+    **more: Any,
+) -> Any:
+    time = VirtualTime(start)
     async with CommandQueue(path, synchronous="normal", wall_clock=time.time) as queue:
         checker = True if store is None else ScheduleChecker(store, time.time, time.monotonic)
 
@@ -132,3 +138,91 @@ async def test_a_scheduler_with_nobody_to_remind_leaves_reminders_to_the_others(
         assert await store.history() == []
         bot = ScheduleChecker(store, worker.time.time, worker.time.monotonic)
         assert [due.kind for due in await bot.check()] == ["reminder"]
+
+
+async def states_of(bot: Bot) -> list[str]:
+    return [row.state for row in await SqliteScheduleStore(bot.queue).history()]
+
+
+@pytest.mark.parametrize(
+    ("busy", "grace", "state"),
+    [("drop", 60.0, "busy"), ("queue", 6.0, "missed"), ("replace", 60.0, "fired")],
+)
+async def test_what_is_recorded_of_a_class_is_what_became_of_its_play(
+    path: Path, busy: str, grace: float, state: str
+) -> None:
+    async with bot_of(path) as bot:
+        store = SqliteScheduleStore(bot.queue)
+        await store.add(class_of(busy, grace=grace), now=bot.time.time())
+        await bot.occupy("g1")
+        await bot.until_eight(4)
+        while state == "fired" and ("g1", "class") not in bot.played:
+            await asyncio.sleep(0.001)  # it is replaced beside the ticks, in real time
+        await bot.time.advance(10)
+        assert await states_of(bot) == [state]
+        counts = bot.scheduler._due._checker.statistics()
+        told = {"fired": counts.started, "busy": counts.busy, "missed": counts.missed}
+        assert told == {"fired": 0, "busy": 0, "missed": 0} | {state: 1}
+
+
+async def test_a_class_that_is_taken_back_while_it_waits_is_recorded_as_skipped(
+    path: Path,
+) -> None:
+    async with bot_of(path) as bot:
+        await SqliteScheduleStore(bot.queue).add(class_of("queue"), now=bot.time.time())
+        await bot.occupy("g1")
+        await bot.until_eight(4)
+        assert await states_of(bot) == ["fired"]
+        (waiting,) = await bot.queue.peek()
+        assert await bot.queue.cancel(waiting.id)
+        await bot.time.advance(4)
+        assert await states_of(bot) == ["skipped"]
+
+
+@pytest.mark.parametrize("late", [30.0, 90.0])
+async def test_a_class_that_was_sent_before_a_restart_is_recorded_after_it(
+    path: Path, late: float
+) -> None:
+    async with bot_of(path) as bot:
+        checker = ScheduleChecker(
+            store := SqliteScheduleStore(bot.queue), lambda: EIGHT, lambda: 0.0, as_commands=True
+        )
+        entry = await store.add(class_of("drop"), now=EIGHT - 60)
+        bot.scheduler._close_admission()  # as if it had died with the command in the queue
+        await checker.check()
+        assert await states_of(bot) == ["fired"]
+    async with bot_of(path, start=EIGHT + late) as again:
+        await again.time.advance(8)
+        assert again.played == ([("g1", entry.name)] if late < 60 else [])
+        assert await states_of(again) == ["fired" if late < 60 else "missed"]
+
+
+async def test_a_class_whose_play_ended_just_before_a_restart_is_recorded_after_it(
+    path: Path,
+) -> None:
+    async with bot_of(path) as bot:
+        store = SqliteScheduleStore(bot.queue)
+        await store.add(class_of("drop"), now=EIGHT - 60)
+        bot.scheduler._close_admission()
+        await ScheduleChecker(store, lambda: EIGHT, lambda: 0.0, as_commands=True).check()
+        (play,) = await bot.queue.claim(1)
+        await bot.queue.ack(play, "busy")
+        assert await states_of(bot) == ["fired"]
+    async with bot_of(path, start=EIGHT + 20) as again:
+        await again.time.advance(4)
+        assert again.played == []
+        assert await states_of(again) == ["busy"]
+
+
+async def test_a_class_that_fires_again_is_judged_by_its_last_play(path: Path) -> None:
+    async with bot_of(path) as bot:
+        store = SqliteScheduleStore(bot.queue)
+        entry = await store.add(class_of("drop"), now=bot.time.time())
+        await bot.occupy("g1")
+        await bot.until_eight(4)
+        assert await states_of(bot) == ["busy"]
+        await bot.vacate("g1")
+        await store.update(replace(entry, name="again"), now=bot.time.time(), refire=True)
+        await bot.time.advance(6)
+        assert bot.played == [("g1", "other"), ("g1", "again")]
+        assert await states_of(bot) == ["fired"]

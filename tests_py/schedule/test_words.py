@@ -67,6 +67,11 @@ def test_an_explanation_says_what_happens_on_awkward_days() -> None:
     ]
 
 
+def test_an_explanation_says_how_long_it_waits_for_its_key() -> None:
+    text = explain(replace(YOGA, policy=Policy(busy="queue", misfire_grace_time=300)), NOW)
+    assert "it waits for the other to end, 5 minutes at most." in text.splitlines()[1]
+
+
 def test_an_explanation_names_a_shifted_occurrence() -> None:
     early = replace(YOGA, rule=FixedTimes(["02:30"]))
     last = explain(early, at("2026-03-28 12:00")).splitlines()[-1]

@@ -61,11 +61,14 @@ class ScheduleStatistics:
     checks: int = 0
     """Looks at the schedule."""
     started: int = 0
-    """Starts given out."""
+    """Starts given out; with `as_commands` those of them that were carried out."""
+    busy: int = 0
+    """Starts that were dropped because their key already played."""
     reminded: int = 0
     """Reminders given out."""
     missed: int = 0
-    """Occurrences that were found only after their grace."""
+    """Occurrences whose grace ended before they were found or while they waited for their key; with
+    `as_commands` also starts that failed."""
     coalesced: int = 0
     """Occurrences that a later one of the same entry stood for."""
     lost_races: int = 0
@@ -125,7 +128,7 @@ class ScheduleChecker:
         if as_commands and not isinstance(store, SqliteScheduleStore):
             raise InvalidArgument("as_commands: the store has no queue, expected one that has")
         self._store = store
-        self._as_commands = as_commands
+        self._sends_to = store if as_commands and isinstance(store, SqliteScheduleStore) else None
         self._given_back: list[Due] = []
         self._clocks = ClockWatch(wall_clock, monotonic, boottime)
         self._owner = owner or f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -160,6 +163,7 @@ class ScheduleChecker:
             # A clock that was far ahead may have used up slots that are still to come.
             await self._store.forget_after(now + AHEAD)
             self._known.clear()
+        await self._settle(now)
         entries = await self._read()
         # Before the claims, after which nothing may fail: what was claimed is to be given out.
         await self._prune(now)
@@ -197,7 +201,7 @@ class ScheduleChecker:
             if one.id is not None and one.id in self._known
         }
         given = self._tell(marks, dues, taken)
-        if self._as_commands:
+        if self._sends_to is not None:
             given = [due for due in given if due.kind == "reminder"]
         given += again
         return sorted(given, key=lambda due: (due.occurrence.due, due.kind != "start"))
@@ -219,6 +223,7 @@ class ScheduleChecker:
             DatabaseError: of the store.
         """
         await self._store.record(occurrence, state)
+        self._count(busy=int(state == "busy"))
 
     def take_clock_event(self) -> ClockEvent | None:
         """Clock steps and suspends noticed since the last call, summed up; None if there were none.
@@ -234,6 +239,19 @@ class ScheduleChecker:
     def statistics(self) -> ScheduleStatistics:
         """What was done since the checker was made."""
         return self._statistics
+
+    async def _settle(self, now: float) -> None:
+        """What became of the starts that were sent as commands."""
+        if self._sends_to is None:
+            return
+        for state in await self._sends_to.settle(now - LOOK_BACK):
+            match state:
+                case "fired":
+                    self._count(started=1)
+                case "busy":
+                    self._count(busy=1)
+                case "missed":
+                    self._count(missed=1)
 
     async def _read(self) -> list[ScheduleEntry]:
         entries, damaged = await self._store.read()
@@ -268,7 +286,9 @@ class ScheduleChecker:
             found.append((Mark(one, "coalesced", entry.generation), None))
         for one in fresh[len(passed_over) :]:
             due = Due("start", entry, one, now - one.due, len(passed_over))
-            until = one.due + entry.policy.misfire_grace_time if self._as_commands else None
+            until = (
+                one.due + entry.policy.misfire_grace_time if self._sends_to is not None else None
+            )
             found.append((Mark(one, "fired", entry.generation, until, entry.policy.busy), due))
         for one in ahead:
             if one.slot not in states:
@@ -289,7 +309,10 @@ class ScheduleChecker:
                 self._count(lost_races=1)
             elif due is not None:
                 given.append(due)
-                self._count(**{"started" if due.kind == "start" else "reminded": 1})
+                if due.kind == "reminder":
+                    self._count(reminded=1)
+                elif self._sends_to is None:  # otherwise it counts when it has been carried out
+                    self._count(started=1)
             elif mark.state == "missed":
                 self._count(missed=1)
                 logger.warning(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from voicecore.errors import InvalidArgument
 from voicecore.schedule.edits import plan_edit
 from voicecore.schedule.entries import DamagedEntry, Policy, ScheduleEntry
 from voicecore.schedule.occurrences import Occurrence
 from voicecore.schedule.rules import rule_from_dict
+from voicecore.schedule.sent import SentPlays
 from voicecore.schedule.store import (
+    Database,
     Mark,
     OccurrenceRecord,
+    Row,
     State,
+    Step,
     UnknownEntry,
     chosen_id,
     conflict,
@@ -22,9 +26,6 @@ from voicecore.schedule.store import (
     stored_id,
     taken,
 )
-
-Row = tuple[Any, ...]
-Step = tuple[str, Sequence[Any]]
 
 _COLUMNS = (
     "id, name, key, rule, zone, remind_minutes, voice_channel_id, text_channel_id, files, "
@@ -56,16 +57,6 @@ _OLD = "FROM schedule_occurrences WHERE due_at < CASE WHEN slot >= 'I' THEN ? EL
 _AHEAD = "FROM schedule_occurrences WHERE coalesce(reminded_at, due_at) > ?"
 
 
-class Database(Protocol):
-    """What the store needs of a `CommandQueue`."""
-
-    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        """One statement; all its rows."""
-
-    async def transaction(self, steps: Sequence[Step]) -> list[list[Row]]:
-        """Several statements in one immediate transaction; the rows of each."""
-
-
 class SqliteScheduleStore:
     """Entries in `schedule_entries`, decided occurrences in `schedule_occurrences`.
 
@@ -78,6 +69,7 @@ class SqliteScheduleStore:
 
     def __init__(self, queue: Database) -> None:
         self._queue = queue
+        self._plays = SentPlays(queue)
         self._parsed: dict[int, tuple[Row, ScheduleEntry | DamagedEntry]] = {}
 
     async def read(self) -> tuple[list[ScheduleEntry], list[DamagedEntry]]:
@@ -223,9 +215,25 @@ class SqliteScheduleStore:
         if not marks:
             return []
         steps = [_mark_step(one, owner, now) for one in marks]
-        steps += [_play_step(one, owner, now) for one in marks if one.play_until is not None]
+        plays = [one for one in marks if one.play_until is not None]
+        steps += [_play_step(one, owner, now) for one in plays]
         done = await self._queue.transaction(steps)
+        for one, rows in zip(plays, done[len(marks) :], strict=True):
+            if rows:
+                self._plays.add(occurrence_key(one.occurrence, one.state), rows[0][0])
         return [bool(rows) for rows in done[: len(marks)]]
+
+    async def settle(self, since: float) -> list[State]:
+        """Record what became of occurrences that were sent as commands.
+
+        Args:
+            since: seconds since 1970 UTC: how far back the first call looks at the commands of
+                earlier runs.
+
+        Returns:
+            What became of those that have ended since the last call: "fired" if carried out.
+        """
+        return await self._plays.settle(_milliseconds(since))
 
     async def record(self, occurrence: Occurrence, state: State) -> None:
         """See `ScheduleStore`."""
@@ -407,7 +415,7 @@ def _play_step(mark: Mark, owner: str, now: float) -> Step:
         "FROM schedule_entries WHERE id = ? AND generation = ? "
         "AND EXISTS (SELECT 1 FROM schedule_occurrences "
         "WHERE entry_id = ? AND slot = ? AND owner = ? AND fired_at = ? AND state = 'fired') "
-        "AND NOT EXISTS (SELECT 1 FROM bot_commands WHERE dedup_key = ?)",
+        "AND NOT EXISTS (SELECT 1 FROM bot_commands WHERE dedup_key = ?) RETURNING id",
         (
             _text({"slot": slot, "busy": mark.busy}),
             at,

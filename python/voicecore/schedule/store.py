@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from voicecore.errors import InvalidArgument, VoicecoreError
 from voicecore.schedule.edits import plan_edit
@@ -12,11 +12,26 @@ from voicecore.schedule.entries import Busy, DamagedEntry, ScheduleEntry
 from voicecore.schedule.occurrences import Occurrence
 
 State = Literal["reminded", "fired", "missed", "skipped", "busy", "coalesced"]
-"""What became of an occurrence; "reminded" is announced and still to come."""
+"""What became of an occurrence; "reminded" is announced and still to come, "fired" was given to
+whoever starts it, and is corrected to "busy", "missed" or "skipped" when nothing came of it."""
 STATES: tuple[str, ...] = get_args(State)
 
 MAX_CHOSEN_ID = 2**62
 """The largest id that a new entry may bring along; stores count on from the largest one."""
+
+
+Row = tuple[Any, ...]
+Step = tuple[str, Sequence[Any]]
+
+
+class Database(Protocol):
+    """What a store needs of a `CommandQueue`."""
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """One statement; all its rows."""
+
+    async def transaction(self, steps: Sequence[Step]) -> list[list[Row]]:
+        """Several statements in one immediate transaction; the rows of each."""
 
 
 class UnknownEntry(InvalidArgument):

@@ -131,7 +131,7 @@ def _plays(entry: ScheduleEntry) -> str:
     busy = {
         "drop": "is dropped and recorded as busy",
         "replace": "replaces what plays",
-        "queue": "waits until the other has ended",
+        "queue": f"waits for the other to end, {length(entry.policy.misfire_grace_time)} at most",
     }[entry.policy.busy]
     return f"{text}; when the key already plays, it {busy}."
 
