@@ -738,3 +738,42 @@ def test_only_the_claim_that_took_sends_a_command(
 def test_a_schedule_without_a_queue_cannot_send_commands(clock: Clock) -> None:
     with pytest.raises(InvalidArgument, match="as_commands"):
         ScheduleChecker(MemoryScheduleStore(), as_commands=True)
+
+
+BY_HAND = (
+    "INSERT INTO schedule_entries(name, rule, zone, files, created_at) "
+    """VALUES ('Yoga', '{"times": ["08:00"]}', 'UTC', '["a.mp3"]', ?)"""
+)
+
+
+@pytest.mark.parametrize("created", [None, "2026-05-31 10:00:00", 9e18, -1, float("inf")])
+def test_an_entry_typed_into_the_shell_is_due_from_when_it_is_first_seen(
+    plain: PlainQueue, run: Run, created: object
+) -> None:
+    clock = Clock("2026-06-01 08:01")
+
+    async def scenario() -> None:
+        store = SqliteScheduleStore(plain)
+        checker = clock.checker(store)
+        await checker.check()
+        plain.connection.execute(BY_HAND, [created])
+        clock.pass_time(2)
+        assert await checker.check() == []
+        clock.go_to("2026-06-01 12:00")
+        assert await clock.checker(store).check() == []
+        assert await store.history() == []
+        clock.go_to("2026-06-02 08:00:01")
+        assert told(await clock.checker(store).check()) == [("start", "2026-06-02 08:00")]
+
+    run(scenario())
+
+
+def test_an_entry_that_says_when_it_was_made_is_believed(plain: PlainQueue, run: Run) -> None:
+    clock = Clock("2026-06-01 08:01")
+
+    async def scenario() -> None:
+        plain.connection.execute(BY_HAND, [1000 * (clock.wall - 120)])
+        checker = clock.checker(SqliteScheduleStore(plain))
+        assert told(await checker.check()) == [("start", "2026-06-01 08:00")]
+
+    run(scenario())

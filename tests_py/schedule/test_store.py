@@ -290,6 +290,9 @@ def test_a_row_typed_into_the_shell_is_an_entry(plain: PlainQueue, run: Run) -> 
         ("name", "", "name"),
         ("generation", 0, "generation"),
         ("voice_channel_id", "x", "voice"),
+        ("enabled", "true", "enabled"),
+        ("enabled", "no", "enabled"),
+        ("enabled", b"1", "enabled"),
     ],
 )
 def test_a_damaged_row_does_not_hide_the_others(
@@ -308,6 +311,24 @@ def test_a_damaged_row_does_not_hide_the_others(
             await store.get(1)
         await store.remove(1)
         assert (await store.read())[1] == []
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("value", "enabled"), [(1, True), (2, True), (-1, True), (0.5, True), (0, False), (0.0, False)]
+)
+def test_a_number_typed_into_enabled_means_what_it_means_in_sql(
+    plain: PlainQueue, run: Run, value: float, enabled: bool
+) -> None:
+    async def scenario() -> None:
+        store = SqliteScheduleStore(plain)
+        await store.add(YOGA, now=NOW)
+        plain.connection.execute("UPDATE schedule_entries SET enabled = ?", [value])
+        (entry,) = (await store.read())[0]
+        assert entry.enabled is enabled
+        mark = Mark(occurrence(entry), "fired", 1)
+        assert await store.mark([mark], owner="a", now=NOW) == [enabled]
 
     run(scenario())
 

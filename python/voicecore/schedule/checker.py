@@ -165,6 +165,10 @@ class ScheduleChecker:
             self._known.clear()
         await self._settle(now)
         entries = await self._read()
+        if unknown := [one for one in entries if one.since == 0.0]:
+            # Typed by hand: what was due before anybody knew of it is neither due nor missed.
+            await self._store.begin(unknown, now=now)
+            entries = await self._read()
         # Before the claims, after which nothing may fail: what was claimed is to be given out.
         await self._prune(now)
         returned = len(self._given_back)

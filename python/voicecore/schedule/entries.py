@@ -107,7 +107,8 @@ class ScheduleEntry:
     generation: int = 1
     """Grows with each change of the stored entry."""
     since: float = field(default=0.0, compare=False)
-    """Instants before this one are not due; the store sets it when what decides them changes."""
+    """Instants before this one are not due; the store sets it when what decides them changes.
+    0.0 is unknown, as of a row that was typed by hand: the checker sets it."""
 
     def __post_init__(self) -> None:
         _text("name", self.name)

@@ -26,6 +26,7 @@ from voicecore.schedule.store import (
     stored_id,
     taken,
 )
+from voicecore.schedule.zones import LATEST
 
 _COLUMNS = (
     "id, name, key, rule, zone, remind_minutes, voice_channel_id, text_channel_id, files, "
@@ -50,7 +51,7 @@ _SKIP_MOVED = (
     f"OR state = 'skipped' AND fired_at IS NOT NULL) AND {_GUARD} ON CONFLICT DO NOTHING"
 )
 _ENTRY_LIVES = (
-    "EXISTS (SELECT 1 FROM schedule_entries WHERE id = ? AND generation = ? AND enabled = 1)"
+    "EXISTS (SELECT 1 FROM schedule_entries WHERE id = ? AND generation = ? AND enabled + 0 <> 0)"
 )
 _OLD = "FROM schedule_occurrences WHERE due_at < CASE WHEN slot >= 'I' THEN ? ELSE ? END"
 
@@ -190,6 +191,19 @@ class SqliteScheduleStore:
             if one.id is not None and now.get(one.id) != stored.get(one.id):
                 raise conflict(one)
 
+    async def begin(self, entries: Sequence[ScheduleEntry], *, now: float) -> None:
+        """See `ScheduleStore`."""
+        at = _milliseconds(now)
+        await self._queue.transaction(
+            [
+                (
+                    "UPDATE schedule_entries SET updated_at = ? WHERE id = ? AND generation = ?",
+                    (at, one.id, one.generation),
+                )
+                for one in entries
+            ]
+        )
+
     async def remove(self, number: int) -> None:
         """See `ScheduleStore`."""
         gone = await self._queue.transaction(
@@ -293,8 +307,9 @@ def entry_of(row: Row) -> ScheduleEntry | DamagedEntry:
     """An entry from its row; a row that is none becomes a `DamagedEntry` instead of an error."""
     number, name, key, rule, zone, remind, voice, text, files, enabled, policy = row[:11]
     generation, created, updated = row[11:]
-    since = updated if updated is not None else created
     try:
+        if not isinstance(enabled, (int, float)):
+            raise InvalidArgument(f"enabled: got {enabled!r}, expected 1 or 0")
         return ScheduleEntry(
             name=name,
             rule=rule_from_dict(_json("rule", rule)),
@@ -304,14 +319,22 @@ def entry_of(row: Row) -> ScheduleEntry | DamagedEntry:
             voice_channel_id=voice,
             text_channel_id=text,
             files=tuple(_json("files", files, list)),
-            enabled=bool(enabled),
+            enabled=enabled != 0,
             policy=Policy.from_dict(_json("policy", policy)),
             id=number,
             generation=generation,
-            since=since / 1000 if isinstance(since, (int, float)) else 0.0,
+            since=_since(updated, created),
         )
     except (InvalidArgument, TypeError) as error:
         return DamagedEntry(number, str(name), str(error))
+
+
+def _since(*times: object) -> float:
+    """The first that is an instant, in seconds; 0.0, unknown, when none is: typed by hand."""
+    for one in times:
+        if isinstance(one, (int, float)) and 0 < one < 1000 * LATEST:
+            return one / 1000
+    return 0.0
 
 
 def _check_merge(

@@ -112,6 +112,9 @@ class ScheduleStore(Protocol):
             EditConflict: its generation is another by now.
         """
 
+    async def begin(self, entries: Sequence[ScheduleEntry], *, now: float) -> None:
+        """Entries whose `since` is 0.0, unknown, are due from now on; no edit."""
+
     async def remove(self, number: int) -> None:
         """Delete an entry, valid or damaged, and its occurrences."""
 
@@ -203,6 +206,12 @@ class MemoryScheduleStore:
             rows.pop((number, slot), None)
         self._entries[number] = entry.with_id(number, old.generation + 1, plan.since)
         return self._entries[number]
+
+    async def begin(self, entries: Sequence[ScheduleEntry], *, now: float) -> None:
+        """See `ScheduleStore`."""
+        for one in entries:
+            if one.id is not None and self._entries.get(one.id) is one:
+                self._entries[one.id] = replace(one, since=now)
 
     async def remove(self, number: int) -> None:
         """See `ScheduleStore`."""
