@@ -435,6 +435,57 @@ def test_a_failing_error_hook_hides_nothing(run: Runner, caplog: pytest.LogCaptu
     assert any("error hook failed" in record.message for record in caplog.records)
 
 
+@pytest.mark.parametrize("bug", [KeyError("flush failed"), asyncio.CancelledError()])
+def test_a_failing_after_loop_is_as_loud_as_a_failing_body(run: Runner, bug: BaseException) -> None:
+    async def main() -> None:
+        heard: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: heard.append(context["exception"])
+        )
+        ticker = Ticker(VirtualClock())
+        loop = ticker.loop(seconds=2, count=1)
+
+        @loop.after_loop
+        async def after() -> None:
+            raise bug
+
+        @loop.error
+        async def error(one: BaseException) -> None:
+            heard.append(one)
+
+        with pytest.raises(type(bug)):
+            await loop.start()
+        assert heard == [bug, bug]
+        assert loop.failed()
+        assert loop in tasks.unhealthy()
+        loop.start()
+        assert not loop.failed()
+        loop.cancel()
+
+    run(main())
+
+
+def test_a_cancelled_after_loop_is_no_failure(run: Runner) -> None:
+    async def main() -> None:
+        ticker = Ticker(VirtualClock())
+        loop = ticker.loop(seconds=2, count=1)
+        reached = asyncio.Event()
+
+        @loop.after_loop
+        async def after() -> None:
+            reached.set()
+            await asyncio.Event().wait()
+
+        task = loop.start()
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not loop.failed()
+
+    run(main())
+
+
 def test_each_instance_has_a_loop_of_its_own(run: Runner) -> None:
     async def main() -> None:
         clock = VirtualClock()

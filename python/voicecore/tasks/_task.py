@@ -102,7 +102,9 @@ class LoopTask:
         self._sleeper: asyncio.Task[None] | None = None
         self._plan: Plan | None = None
         self._handled: set[tuple[_times.Slot, dt.date]] = set()
-        self._stopping = self._has_failed = self._is_being_cancelled = self._begun = False
+        self._stopping = self._has_failed = self._is_being_cancelled = self._begun = (
+            self._prepared
+        ) = False
         self._current_loop = self._runs = self._missed = self._failures = 0
         self._lateness = self._lateness_max = 0.0
         self._due: dt.datetime | None = None
@@ -123,13 +125,32 @@ class LoopTask:
         return task
 
     async def _main(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        begun = False
+        self._prepared = False
         try:
-            await self._hook(self._before)
-            begun = True
-            self._plan = self._make_plan(None)
-            await asyncio.sleep(0)  # cancel() in before_loop acts before the first run
-            await self._repeat(args, kwargs)
+            await self._judged(self._work(args, kwargs))
+        except GeneratorExit:
+            # Thrown away by a closed event loop: nothing can be awaited any more.
+            self._prepared = False
+            raise
+        finally:
+            try:
+                if self._prepared:
+                    await self._judged(self._hook(self._after))
+            finally:
+                self._is_being_cancelled = self._stopping = False
+                self._current_loop = 0
+
+    async def _work(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        await self._hook(self._before)
+        self._prepared = True
+        self._plan = self._make_plan(None)
+        await asyncio.sleep(0)  # cancel() in before_loop acts before the first run
+        await self._repeat(args, kwargs)
+
+    async def _judged(self, part: Coroutine[Any, Any, None]) -> None:
+        """A part of the task; what ends it, unless it was cancelled, is a failure and loud."""
+        try:
+            await part
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -138,18 +159,10 @@ class LoopTask:
                 await self._fail(error)
             raise
         except GeneratorExit:
-            begun = False  # thrown away by a closed event loop: nothing can be awaited any more
             raise
         except BaseException as error:
             await self._fail(error)
             raise
-        finally:
-            try:
-                if begun:
-                    await self._hook(self._after)
-            finally:
-                self._is_being_cancelled = self._stopping = False
-                self._current_loop = 0
 
     async def _repeat(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         while await self._sleep_until_due():
