@@ -486,6 +486,45 @@ def test_a_cancelled_after_loop_is_no_failure(run: Runner) -> None:
     run(main())
 
 
+def test_an_overridden_loop_can_call_the_one_that_it_overrides(run: Runner) -> None:
+    async def main() -> None:
+        clock = VirtualClock()
+        seen: list[str] = []
+
+        class Base:
+            @tasks.loop(seconds=1, clock=clock)
+            async def tick(self) -> None:
+                seen.append("base")
+
+        class Cog(Base):
+            def __init__(self) -> None:
+                self.inherited = super().tick
+
+            @tasks.loop(seconds=2, clock=clock)
+            async def tick(self) -> None:  # type: ignore[override]
+                seen.append("cog")
+                await super().tick()
+
+        class Deep(Cog):
+            @tasks.loop(seconds=3, clock=clock)
+            async def tick(self) -> None:  # type: ignore[override]
+                seen.append("deep")
+                await super().tick()
+
+        cog, deep = Cog(), Deep()
+        cog.tick.start()
+        await clock.advance(2)
+        assert seen == ["cog", "base"] * 2
+        cog.tick.cancel()
+        seen.clear()
+        await deep.tick()
+        assert seen == ["deep", "cog", "base"]
+        assert cog.tick is not cog.inherited
+        assert cog.inherited is super(Cog, cog).tick
+
+    run(main())
+
+
 def test_each_instance_has_a_loop_of_its_own(run: Runner) -> None:
     async def main() -> None:
         clock = VirtualClock()

@@ -86,9 +86,12 @@ class Loop(LoopTask, Generic[F]):
                 f"{type(instance).__name__} has __slots__ without '__dict__', "
                 "where its own copy of the loop would be kept"
             )
-        own = attributes.get(self._attribute)
+        # One that a subclass overrides is reached through super(), and has a copy beside.
+        shown = getattr(type(instance), self._attribute, None) is self
+        place = self._attribute if shown else f"{self._attribute} {id(self):#x}"
+        own = attributes.get(place)
         if own is None:
-            own = attributes[self._attribute] = self._copy_for(instance)
+            own = attributes[place] = self._copy_for(instance)
         copy: Loop[F] = own
         return copy
 
