@@ -589,7 +589,6 @@ async def test_a_bot_that_restarts_a_second_after_eight_still_plays_the_class_on
             again = Scheduler(
                 None, r.queue, time=r.time, play_session=r.stage.play, load_entry=r.stage.load
             )
-            r.time._schedulers.clear()
             again.start()
             await again.wait_started()
             await r.time.advance(5)
