@@ -20,6 +20,7 @@ from voicecore._sqlite_versions import has_wal_race
 from voicecore.cli import doctor_words
 from voicecore.cli.doctor_file import examine_file
 from voicecore.cli.sqlite_copies import mapped_copies, shared_with_python
+from voicecore.errors import VoicecoreError
 from voicecore.queue import CommandQueue, SyncCommandQueue
 
 DEAD = ":".join([*_core.make_owner().split(":")[:2], "4194305", "1", "1"])
@@ -160,6 +161,137 @@ def _core_error(text: str) -> Exception:
     from voicecore.errors import from_native
 
     return from_native("unsupported", 0, text)
+
+
+def test_a_foreign_table_of_commands_is_a_problem(here: Here, tmp_path: Path) -> None:
+    by_hand(tmp_path / "other.db", "CREATE TABLE bot_commands(foo)")
+    assert "bot_commands is somebody else's" in problems(here, tmp_path / "other.db")
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("DROP TABLE voicecore_schema", "is missing"),
+        ("DELETE FROM voicecore_schema", "is empty"),
+        ("UPDATE voicecore_schema SET version = 'x'", "says 'x'"),
+        ("UPDATE voicecore_schema SET version = 0", "says 0"),
+        ("ALTER TABLE voicecore_schema RENAME COLUMN version TO v", "has no column version"),
+    ],
+)
+def test_a_file_that_does_not_say_its_version_is_a_problem_with_a_way_out(
+    here: Here, db: Path, sql: str, said: str
+) -> None:
+    by_hand(db, sql)
+    assert f"voicecore_schema {said}: no voicecore opens the file" in problems(here, db)
+    with pytest.raises(VoicecoreError), SyncCommandQueue(db):
+        pass
+    if "RENAME" in sql:
+        return
+    connection = sqlite3.connect(db)
+    connection.executescript(problems(here, db).split("written again: ")[1])
+    connection.close()
+    assert problems(here, db) == ""
+    with SyncCommandQueue(db) as queue:
+        queue.enqueue("x")
+
+
+def test_what_a_file_lacks_is_a_problem(here: Here, db: Path) -> None:
+    by_hand(db, "DROP TABLE bot_command_history")
+    by_hand(db, "ALTER TABLE bot_workers DROP COLUMN bell")
+    found = problems(here, db)
+    assert "lacks the table bot_command_history and the column bell of bot_workers" in found
+
+
+@pytest.mark.parametrize(
+    "again", [None, "CREATE INDEX bot_commands_one_claim ON bot_commands(key)"]
+)
+def test_a_file_without_the_index_that_keeps_claims_apart_is_a_problem(
+    here: Here, db: Path, again: str | None
+) -> None:
+    by_hand(db, "DROP INDEX bot_commands_one_claim")
+    if again is not None:
+        by_hand(db, again)
+    found = problems(here, db)
+    assert "makes a second claim of a key" in found
+    if again is None:
+        by_hand(db, found.split("Make it again: ")[1])
+        assert problems(here, db) == ""
+
+
+def test_a_folder_or_file_that_may_not_be_written_is_a_problem(
+    here: Here, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK)
+    found = problems(here, db)
+    assert "may not write the folder, where the write-ahead log is kept" in found
+    assert "may not write the file" in found
+
+
+def test_what_is_no_file_is_said_to_be_none(here: Here, tmp_path: Path) -> None:
+    assert "this is a folder" in here("doctor", "--db", tmp_path).one_line()
+    os.mkfifo(tmp_path / "pipe")
+    assert "pipe or socket" in here("doctor", "--db", tmp_path / "pipe").one_line()
+    (tmp_path / "text").write_text("")
+    assert "text/no.db: Not a directory" in here("doctor", "--db", tmp_path / "text/no.db").err
+
+
+ODD_ROWS = [
+    ("bot_commands(command, lease_until, state)", "'x', x'ff', 'claimed'", "claimed by nobody"),
+    (
+        "bot_commands(command, lease_until, state)",
+        "'x', 'abc', 'claimed'",
+        "lease_until: got 'abc'",
+    ),
+    ("bot_commands(command, created_at)", "'x', '2026-11-28'", "created_at: got '2026-11-28'"),
+    ("bot_commands(command, created_at)", "'x', x'ff'", "created_at: got a blob of 1 bytes"),
+    ("bot_commands(command, not_before)", "'x', '2026-11-28'", "not_before: got '2026-11-28'"),
+    ("bot_commands(command, not_before)", "'x', 9223372036854775807", "it is due in 292,"),
+    ("bot_commands(command, expires_at)", "'x', 1e300", "expires_at: got 1e+300"),
+    (
+        "bot_commands(command, state)",
+        "'x', 'pending'",
+        "its state is 'pending': no worker takes it",
+    ),
+    ("bot_commands(command, key)", "x'ff', x'fe'", "its verb is a blob of 1 bytes"),
+    ("bot_commands(command, entry_id)", "'play', 'yoga'", "its entry_id is 'yoga'"),
+    ("bot_commands(command, args)", "'x', x'00'", "its args are a blob of 1 bytes"),
+    (
+        "bot_commands(command, key, state, lease_until)",
+        "'x', 'k', 'claimed', 9000000000000000",
+        "years, and all that its key k has waits for it",
+    ),
+    (
+        "bot_sessions(key, attempt, owner, lease_until)",
+        "'k', 1, 'bob', '2026-12-28'",
+        "nothing else plays",
+    ),
+    ("bot_sessions(key, attempt, owner, lease_until)", "'k', 1, 'bob', 9e15", "nothing else plays"),
+    ("bot_sessions", "'k', 1, x'ff', x'ff', x'ff', 1, 'x', x'ff', 1, 1, 1", ""),
+    ("bot_workers", "'o', 'p', 'r', 'b', 'v', '2026-12-28', 'x'", ""),
+    ("bot_workers", "x'ff', x'ff', x'ff', x'ff', x'ff', x'ff', x'ff'", ""),
+    ("bot_workers", "CAST(x'ff' AS TEXT), 1, 'r', 'b', 'v', 1, 1", ""),
+    ("bot_command_history(command, state, finished_at, result)", "x'ff', 'done', 'x', x'ff'", ""),
+    ("schedule_entries(name, rule, zone, created_at)", "x'ff', '{', 'zz', 'x'", ""),
+]
+
+
+@pytest.mark.parametrize(("table", "values", "said"), ODD_ROWS)
+def test_no_row_is_too_odd_to_be_looked_at(
+    here: Here, db: Path, table: str, values: str, said: str
+) -> None:
+    by_hand(db, f"INSERT INTO {table} VALUES ({values})")
+    assert said in problems(here, db)
+    assert here("doctor", "--db", db).code == 0
+    for command in ("queue stats", "queue list", "queue list --history", "schedule list"):
+        for form in ((), ("--json",)):
+            done = here(*command.split(), "--db", db, *form)
+            assert done.code == 0, done.err
+
+
+def test_many_odd_rows_are_summed_up(here: Here, db: Path) -> None:
+    for _ in range(15):
+        by_hand(db, "INSERT INTO bot_commands(command, state) VALUES ('x', 'pending')")
+    assert problems(here, db).endswith("| 5 or more other rows like these")
 
 
 # -- commands, sessions, workers -------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,21 +16,27 @@ from urllib.parse import quote
 
 from voicecore import _core
 from voicecore._sqlite_versions import has_wal_race
+from voicecore.cli.doctor_rows import odd_rows
+from voicecore.cli.doctor_tables import Tables, tables_of
 from voicecore.cli.exits import Exit, Failure, text_of
+from voicecore.cli.odd_values import seconds, text
 from voicecore.cli.sqlite_copies import mapped_copies, shared_with_python
 from voicecore.cli.tables import iso
 from voicecore.errors import VoicecoreError
+from voicecore.reference.schema import VERSION
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = VERSION
 BUSY_S = 5.0
 MOST_LISTED = 10
 
 _READY = (
-    "SELECT count(*), min(max(created_at, coalesce(not_before, 0))) FROM bot_commands"
+    "SELECT count(*), min(max(created_at, coalesce(not_before, 0)))"
+    " FILTER (WHERE typeof(created_at) = 'integer') FROM bot_commands"
     " WHERE state = 'ready' AND (not_before IS NULL OR not_before <= :now)"
 )
 _DELAYED = (
-    "SELECT count(*), min(not_before) FROM bot_commands WHERE state = 'ready' AND not_before > :now"
+    "SELECT count(*), min(not_before) FILTER (WHERE typeof(not_before) = 'integer')"
+    " FROM bot_commands WHERE state = 'ready' AND not_before > :now"
 )
 _CLAIMED = (
     "SELECT id, command, key, owner, attempt, lease_until FROM bot_commands"
@@ -40,19 +47,21 @@ _SESSIONS = (
     " WHERE owner IS NOT NULL ORDER BY key LIMIT 1000"
 )
 _WORKERS = "SELECT owner, pid, role, sqlite_version, seen_at FROM bot_workers ORDER BY started_at"
-_FUTURE = "SELECT count(*) FROM bot_commands WHERE created_at > :now + 60000"
+_FUTURE = (
+    "SELECT count(*) FROM bot_commands"
+    " WHERE created_at > :now + 60000 AND typeof(created_at) = 'integer'"
+)
 
-_NOTHING: Mapping[str, Any] = {"workers": [], "commands": None, "sessions": []}
+_NOTHING: Mapping[str, Any] = {"workers": [], "commands": None, "sessions": [], "odd_rows": []}
 
 
 def examine_file(path: str) -> dict[str, Any]:
     """Everything that can be said of the file.
 
     Raises:
-        Failure: exit code 3, there is no such file or it is no database.
+        Failure: exit code 3, there is no such file, it is no database, or may not be read.
     """
-    if not os.path.isfile(path):
-        raise Failure(Exit.INPUT, f"{path}: there is no such file")
+    _refuse_what_is_no_file(path)
     # Without a log nobody has it open, and it can be read without leaving a log behind; unless
     # somebody opens it meanwhile, which looks like damage: then once more, with locks.
     if not os.path.exists(path + "-wal"):
@@ -67,17 +76,41 @@ def examine_file(path: str) -> dict[str, Any]:
     try:
         return _examine(path, "mode=ro")
     except sqlite3.Error as error:
-        raise Failure(Exit.INPUT, f"{path}: {text_of(error)}") from error
+        why = (
+            "" if os.access(_folder(path), os.W_OK) else " (this process may not write its folder)"
+        )
+        raise Failure(Exit.INPUT, f"{path}: {text_of(error)}{why}") from error
+
+
+def _refuse_what_is_no_file(path: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise Failure(Exit.INPUT, f"{path}: there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise Failure(Exit.INPUT, error, path) from None
+    if stat.S_ISDIR(mode):
+        raise Failure(Exit.INPUT, f"{path}: this is a folder, expected a queue file")
+    if not stat.S_ISREG(mode):
+        raise Failure(Exit.INPUT, f"{path}: this is a device, pipe or socket, expected a file")
+    if not os.access(path, os.R_OK):
+        raise Failure(Exit.INPUT, f"{path}: this process has no permission to read it")
+
+
+def _folder(path: str) -> str:
+    return os.path.dirname(os.path.realpath(path))
 
 
 def _examine(path: str, how: str) -> dict[str, Any]:
     uri = f"file:{quote(os.path.abspath(path))}?{how}"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+    connection.text_factory = text  # what is no UTF-8 is shown, too
     try:
-        version = _schema_version(connection)
+        tables = tables_of(connection)
         sound = _quick_check(connection)
         try:
-            contents = _contents(connection, time.time()) if version == SCHEMA_VERSION else _NOTHING
+            readable = tables.version == SCHEMA_VERSION and not tables.lacks
+            contents = _contents(connection, time.time()) if readable else _NOTHING
         except sqlite3.DatabaseError:
             if sound == ["ok"]:
                 raise
@@ -87,7 +120,8 @@ def _examine(path: str, how: str) -> dict[str, Any]:
             "bytes": os.path.getsize(path),
             "journal_mode": _one(connection, "PRAGMA journal_mode"),
             "wal_bytes": _size(path + "-wal"),
-            "schema_version": version,
+            **_schema(tables),
+            "may_write": _may_write(path),
             "sqlite": _this_process(),
             "network_file_system": _network(path),
             "quick_check": sound,
@@ -108,13 +142,19 @@ def _this_process() -> dict[str, Any]:
     }
 
 
-def _schema_version(connection: sqlite3.Connection) -> int | None:
-    """The version; 0 for a file of the lesson's, None for anything else."""
-    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-    if "voicecore_schema" in tables:
-        version = _one(connection, "SELECT version FROM voicecore_schema")
-        return version if isinstance(version, int) else None
-    return 0 if "bot_commands" in tables else None
+def _schema(tables: Tables) -> dict[str, Any]:
+    return {
+        "schema_version": tables.version,
+        "schema_trouble": tables.trouble,
+        "schema_said": tables.said,
+        "lacks": tables.lacks,
+        "missing_indexes": tables.indexes,
+    }
+
+
+def _may_write(path: str) -> dict[str, bool]:
+    """This process; the bot may be somebody else."""
+    return {"file": os.access(path, os.W_OK), "folder": os.access(_folder(path), os.W_OK)}
 
 
 def _quick_check(connection: sqlite3.Connection) -> list[str]:
@@ -137,6 +177,7 @@ def _contents(connection: sqlite3.Connection, now: float) -> dict[str, Any]:
         workers = connection.execute(_WORKERS).fetchall()
         future = connection.execute(_FUTURE, when).fetchone()[0]
         ended = _one(connection, "SELECT count(*) FROM bot_command_history")
+        odd = odd_rows(connection, now)
     finally:
         connection.execute("COMMIT")
     claims = [_claim(row, now) for row in claimed]
@@ -153,6 +194,7 @@ def _contents(connection: sqlite3.Connection, now: float) -> dict[str, Any]:
             "ended": ended,
         },
         "sessions": [_session(row, now) for row in sessions],
+        "odd_rows": odd,
     }
 
 
@@ -160,41 +202,45 @@ def _claim(row: Sequence[Any], now: float) -> dict[str, Any]:
     id, command, key, owner, attempt, lease_until = row
     return {
         "id": id,
-        "command": command,
-        "key": key,
-        "owner": owner,
+        "command": text(command),
+        "key": None if key is None else text(key),
+        "owner": None if owner is None else text(owner),
         "attempt": attempt,
-        "lease_s": (lease_until or 0) / 1000 - now,
-        "holder_may_live": owner is None or _core.owner_may_live(owner),
+        "lease_s": (seconds(lease_until) or 0.0) - now,
+        "holder_may_live": owner is None or _may_live(owner),
     }
 
 
 def _session(row: Sequence[Any], now: float) -> dict[str, Any]:
     key, attempt, entry_id, owner, lease_until, started_at = row
     return {
-        "key": key,
+        "key": text(key),
         "attempt": attempt,
-        "entry_id": entry_id,
-        "owner": owner,
-        "lease_s": (lease_until or 0) / 1000 - now,
-        "started_at": iso(None if started_at is None else started_at / 1000),
-        "holder_may_live": _core.owner_may_live(owner),
+        "entry_id": entry_id if isinstance(entry_id, int) or entry_id is None else text(entry_id),
+        "owner": text(owner),
+        "lease_s": (seconds(lease_until) or 0.0) - now,
+        "started_at": iso(seconds(started_at)),
+        "holder_may_live": _may_live(owner),
     }
 
 
 def _worker(row: Sequence[Any], now: float) -> dict[str, Any]:
     owner, pid, role, version, seen_at = row
-    alive = _core.owner_may_live(owner)
+    alive, seen = _may_live(owner), seconds(seen_at)
     return {
-        "owner": owner,
-        "pid": pid,
-        "role": role,
-        "sqlite": version,
-        "wal_race": has_wal_race(version),
-        "seen_s": now - seen_at / 1000,
+        "owner": text(owner),
+        "pid": pid if isinstance(pid, int) else text(pid),
+        "role": text(role),
+        "sqlite": text(version),
+        "wal_race": has_wal_race(text(version)),
+        "seen_s": None if seen is None else now - seen,
         "may_live": alive,
-        "copies": _copies_of(owner, pid) if alive else None,
+        "copies": _copies_of(owner, pid) if alive and isinstance(pid, int) else None,
     }
+
+
+def _may_live(owner: object) -> bool:
+    return isinstance(owner, str) and _core.owner_may_live(owner)
 
 
 def _copies_of(owner: str, pid: int) -> list[str] | None:

@@ -7,6 +7,7 @@ from typing import Any
 from voicecore.cli.doctor_file import MOST_LISTED, SCHEMA_VERSION
 from voicecore.cli.tables import span
 from voicecore.cli.words import count
+from voicecore.schedule.words import listed
 
 LARGE_WAL = 64 << 20
 LONG_WAIT_S = 60.0
@@ -25,6 +26,7 @@ def problems_of(record: dict[str, Any]) -> list[str]:
     """What needs somebody to act, with what to do."""
     return [
         *_file_problems(record),
+        *_schema_problems(record),
         *_copy_problems(record),
         *_worker_problems(record),
         *_line_problems(record),
@@ -56,15 +58,14 @@ def _file_problems(record: dict[str, Any]) -> list[str]:
             f"the file is damaged ({first}): stop everything that uses it, copy it with its -wal, "
             "and save what can be read with the sqlite3 shell's .recover"
         )
-    version = record["schema_version"]
-    if version is None:
-        problems.append("this is a SQLite database, but not a queue: it has no bot_commands")
-    elif version > SCHEMA_VERSION:
-        problems.append(
-            f"schema version {version} is newer than this voicecore, which knows {SCHEMA_VERSION}: "
-            "it will refuse the file; update it"
-        )
-    if version == SCHEMA_VERSION and record["journal_mode"] != "wal":
+    for what, may in record["may_write"].items():
+        if not may:
+            why = ", where the write-ahead log is kept" if what == "folder" else ""
+            problems.append(
+                f"this process may not write the {what}{why}: it cannot open the queue, not even "
+                "to look. Run as the user that the bot runs as, or allow it"
+            )
+    if record["schema_version"] == SCHEMA_VERSION and record["journal_mode"] != "wal":
         problems.append(
             f"the journal mode is {record['journal_mode']}, not wal: another program has changed "
             "it; the next voicecore that opens the file changes it back"
@@ -75,6 +76,53 @@ def _file_problems(record: dict[str, Any]) -> list[str]:
             "moves it into the file, or a reader somewhere never ends its transaction"
         )
     return problems
+
+
+def _schema_problems(record: dict[str, Any]) -> list[str]:
+    version, trouble = record["schema_version"], record["schema_trouble"]
+    problems = []
+    if trouble == "no queue":
+        problems.append("this is a SQLite database, but not a queue: it has no bot_commands")
+    elif trouble == "foreign":
+        problems.append(
+            "the table bot_commands is somebody else's, without the columns id, command and "
+            "entry_id: voicecore refuses the file; give the queue a file of its own"
+        )
+    elif trouble == "unversioned":
+        problems.append(
+            f"the tables of a queue are there, but voicecore_schema {record['schema_said']}: no "
+            f"voicecore opens the file. {_mended(record)}"
+        )
+    elif version > SCHEMA_VERSION:
+        problems.append(
+            f"schema version {version} is newer than this voicecore, which knows {SCHEMA_VERSION}: "
+            "it will refuse the file; update it"
+        )
+    if record["lacks"]:
+        problems.append(
+            f"the file lacks {listed(record['lacks'])}: somebody has changed it. What needs that "
+            "fails; take it from a copy, or begin with a new file"
+        )
+    for statement in record["missing_indexes"]:
+        what = (
+            "it makes a second claim of a key, or a second command of a dedup key, impossible"
+            if "UNIQUE" in statement
+            else "without it looking for commands is slow"
+        )
+        problems.append(
+            f"an index is missing, or is not as it was made: {what}. Make it again: {statement}"
+        )
+    return problems
+
+
+def _mended(record: dict[str, Any]) -> str:
+    if record["lacks"]:
+        return "Take it from a copy, or begin with a new file"
+    return (
+        "All of its tables are complete, so that it can be written again: CREATE TABLE IF NOT "
+        "EXISTS voicecore_schema (version INTEGER NOT NULL); DELETE FROM voicecore_schema; "
+        f"INSERT INTO voicecore_schema VALUES ({SCHEMA_VERSION})"
+    )
 
 
 def _copy_problems(record: dict[str, Any]) -> list[str]:
@@ -134,6 +182,10 @@ def _line_problems(record: dict[str, Any]) -> list[str]:
             f"{count(commands['from_the_future'], 'command')} sent more than a minute in the "
             "future: the wall clock was set back, or that of another machine is ahead"
         )
+    odd = record["odd_rows"]
+    problems += odd[:MOST_LISTED]
+    if len(odd) > MOST_LISTED:
+        problems.append(f"{len(odd) - MOST_LISTED:,} or more other rows like these")
     return problems
 
 
@@ -142,8 +194,14 @@ def _line_problems(record: dict[str, Any]) -> list[str]:
 
 def _file_words(record: dict[str, Any]) -> list[str]:
     version = record["schema_version"]
-    schema = {None: "not a queue file", 0: "the lesson's table, brought forward at first use"}.get(
-        version, f"schema version {version}"
+    schema = (
+        "the lesson's table, brought forward at first use"
+        if version == 0
+        else f"schema version {version}"
+        if version is not None
+        else "a queue file of no known version"
+        if record["schema_trouble"] == "unversioned"
+        else "not a queue file"
     )
     lines = [
         f"{record['file']}: {_size(record['bytes'])}, {schema}.",
@@ -189,8 +247,9 @@ def _worker_words(record: dict[str, Any]) -> list[str]:
         return ["None has announced itself."]
     lines = []
     for one in record["workers"]:
+        seen = "at no known time" if one["seen_s"] is None else f"{_ago(one['seen_s'])} ago"
         state = (
-            f"lives, last seen {span(max(0.0, one['seen_s']))} ago"
+            f"lives, last seen {seen}"
             if one["may_live"]
             else "is gone without a goodbye; the next worker clears away what it held"
         )

@@ -12,6 +12,7 @@ from voicecore.cli import options as opt
 from voicecore.cli import queue_words as words
 from voicecore.cli.durations import NEVER, Duration
 from voicecore.cli.exits import Exit, Interrupted, one_line
+from voicecore.cli.odd_values import seconds, text
 from voicecore.cli.output import complain, json_line, print_json
 from voicecore.cli.queue_file import db_option, json_option, open_queue
 from voicecore.cli.queue_tail import Tail
@@ -276,7 +277,7 @@ def stats(path: str, as_json: bool) -> int:
     """How many wait, run and have ended how; who serves the file."""
     with open_queue(path) as file:
         now = file.now()
-        numbers, workers = file.statistics(), file.workers()
+        numbers, workers = file.statistics(), _workers(file)
     if as_json:
         print_json("queue stats", words.statistics_record(numbers, workers, now))
         return Exit.DONE
@@ -292,11 +293,28 @@ def stats(path: str, as_json: bool) -> int:
         ("WAL", f"{numbers.wal_bytes / 1024:,.0f} KiB"),
     ]
     pairs += [
-        ("Worker", f"process {one.pid}, {one.role}, last seen {local(one.seen_at)}")
+        ("Worker", f"process {one['pid']}, {one['role']}, last seen {local(one['seen'])}")
         for one in workers
     ]
     print_pairs(pairs)
     return Exit.DONE
+
+
+def _workers(file: SyncCommandQueue) -> list[dict[str, Any]]:
+    """Who has announced itself, whatever somebody typed into that table."""
+    rows = file.execute(
+        "SELECT owner, pid, role, sqlite_version, seen_at FROM bot_workers ORDER BY started_at"
+    )
+    return [
+        {
+            "owner": text(owner),
+            "pid": pid if isinstance(pid, int) else text(pid),
+            "role": text(role),
+            "sqlite": text(version),
+            "seen": seconds(seen),
+        }
+        for owner, pid, role, version, seen in rows
+    ]
 
 
 @queue.command(short_help="Delete old history.")

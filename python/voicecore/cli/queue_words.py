@@ -10,7 +10,7 @@ from typing import Any
 from voicecore.cli.tables import iso, local, span
 from voicecore.cli.words import count
 from voicecore.errors import InvalidArgument
-from voicecore.queue import Command, Outcome, QueueStatistics, WorkerInfo
+from voicecore.queue import Command, Outcome, QueueStatistics
 
 _DEEP = 100
 
@@ -83,7 +83,7 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
 
 
 def statistics_record(
-    numbers: QueueStatistics, workers: list[WorkerInfo], now: float
+    numbers: QueueStatistics, workers: list[dict[str, Any]], now: float
 ) -> dict[str, Any]:
     """The queue in numbers, and who serves it."""
     return {
@@ -96,13 +96,7 @@ def statistics_record(
         "history": dict(numbers.history),
         "wal_bytes": numbers.wal_bytes,
         "workers": [
-            {
-                "owner": one.owner,
-                "pid": one.pid,
-                "role": one.role,
-                "sqlite": one.sqlite_version,
-                "seen_at": iso(one.seen_at),
-            }
+            {**{name: one[name] for name in one if name != "seen"}, "seen_at": iso(one["seen"])}
             for one in workers
         ],
     }
