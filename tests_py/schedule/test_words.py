@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,19 @@ YOGA = ScheduleEntry(
             CronLine("0 8 1,11,12,21,22,23,31 * *"),
             "at 08:00 on the first, the 11th, the 12th, the 21st, the 22nd, the 23rd, and the 31st "
             "day of month (cron 0 8 1,11,12,21,22,23,31 * *)",
+        ),
+        (
+            CronLine("0 8 13 * FRI"),
+            "at 08:00 on the 13th day of month or on Friday (cron 0 8 13 * FRI)",
+        ),
+        (
+            CronLine("30 0 8 1,15 6 MON,FRI"),
+            "at 08:00:30 on the first and the 15th day of month or on Monday and Friday in June "
+            "(cron 30 0 8 1,15 6 MON,FRI)",
+        ),
+        (
+            CronLine("0 8 */2 * FRI"),
+            "at 08:00 on every second day of month if it's on Friday (cron 0 8 */2 * FRI)",
         ),
     ],
 )
@@ -145,6 +159,14 @@ def test_entries_of_one_key_at_the_same_instant_collide() -> None:
     assert found(YOGA, replace(other, enabled=False)) == []
 
 
+def test_no_key_is_the_default_key() -> None:
+    bare, named = replace(YOGA, key=None), replace(YOGA, name="Talk", key="default", id=2)
+    assert codes(bare, named) == ["collision"]
+    assert lint([bare, named], after=NOW, default_key="main") == []
+    main = replace(named, key="main")
+    assert [one.code for one in lint([bare, main], after=NOW, default_key="main")] == ["collision"]
+
+
 @pytest.mark.parametrize(("clock", "number"), [("08:00:59", 1), ("08:01", 0), ("07:59:01", 1)])
 def test_starts_closer_than_the_spacing_collide(clock: str, number: int) -> None:
     assert len(found(YOGA, replace(YOGA, name="b", id=2, rule=FixedTimes([clock])))) == number
@@ -181,6 +203,6 @@ def test_damage_comes_first_and_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"days": 0}, {"spacing": -1}, {"after": -5}])
-def test_wrong_arguments_of_lint_are_refused(wrong: dict[str, int]) -> None:
+def test_wrong_arguments_of_lint_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument):
         lint([], **wrong)

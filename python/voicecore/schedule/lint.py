@@ -10,6 +10,7 @@ from itertools import combinations, islice, pairwise
 from typing import Literal
 
 from voicecore import _validate
+from voicecore.queue import DEFAULT_KEY
 from voicecore.schedule.entries import DamagedEntry, ScheduleEntry
 from voicecore.schedule.occurrences import (
     Occurrence,
@@ -60,6 +61,7 @@ def lint(
     after: float | datetime | None = None,
     days: int = DAYS_AHEAD,
     spacing: float = SPACING,
+    default_key: str = DEFAULT_KEY,
 ) -> list[Finding]:
     """Look for entries that will surprise somebody.
 
@@ -74,6 +76,7 @@ def lint(
         days: how far ahead, 1 to 3,660; two years by default, so that each change of the clocks
             is met whatever the date. At most 3,000 occurrences of each entry are compared.
         spacing: seconds, 0 to 86,400; two starts of one key closer than this collide.
+        default_key: of entries that name none, as the queue has it.
 
     Returns:
         Errors first.
@@ -95,7 +98,7 @@ def lint(
             live.append(entry)
             found += _one(entry, begin, end)
     found += _same_names(live)
-    found += _collisions(live, begin, end, spacing)
+    found += _collisions(live, begin, end, spacing, default_key)
     return sorted(found, key=lambda one: one.severity)
 
 
@@ -182,11 +185,11 @@ def _same_names(entries: Sequence[ScheduleEntry]) -> Iterator[Finding]:
 
 
 def _collisions(
-    entries: Sequence[ScheduleEntry], begin: float, end: float, spacing: float
+    entries: Sequence[ScheduleEntry], begin: float, end: float, spacing: float, default_key: str
 ) -> Iterator[Finding]:
-    by_key: dict[str | None, list[ScheduleEntry]] = defaultdict(list)
+    by_key: dict[str, list[ScheduleEntry]] = defaultdict(list)
     for entry in entries:
-        by_key[entry.key].append(entry)
+        by_key[default_key if entry.key is None else entry.key].append(entry)
     for group in by_key.values():
         if len(group) < 2:
             continue

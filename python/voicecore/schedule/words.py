@@ -71,6 +71,8 @@ def rule_words(rule: Rule) -> str:
             return text
         case CronLine():
             told = _ORDINAL.sub(_ordinal, CronSim(rule.line, datetime(2024, 1, 1)).explain())
+            if _either_day(rule.line):
+                told = told.replace(" and on ", " or on ")
             text = f"{told[:1].lower()}{told[1:]} (cron {rule.line})"
     if rule.first is not None:
         text += f", from {rule.first}"
@@ -111,6 +113,12 @@ def _ordinal(found: re.Match[str]) -> str:
     number = int(found[1])
     last = 0 if 10 < number % 100 < 20 else number % 10
     return f"{number}{('th', 'st', 'nd', 'rd')[last] if last < 4 else 'th'}"
+
+
+def _either_day(line: str) -> bool:
+    """Whether a day of the month or a day of the week will do, as in Debian's cron."""
+    *_, of_month, _, of_week = line.split()
+    return not of_month.startswith("*") and not of_week.startswith("*")
 
 
 def _days(days: tuple[str, ...]) -> str:
