@@ -8,6 +8,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from voicecore.queue.convert import told
+
 if TYPE_CHECKING:
     from voicecore.scheduler.scheduler import Scheduler
 
@@ -47,7 +49,7 @@ class Supervisor:
         """Log what was survived, and count it."""
         self.warnings += 1
         # As text: a log record may be kept for long, and an exception keeps everything alive.
-        log.warning(text, *map(str, args))
+        log.warning(text, *map(told, args))
 
     def spawn(self, work: Any) -> asyncio.Task[Any]:
         """Run a coroutine beside the tick."""
