@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ async def test_a_future_in_place_of_a_result_is_cancelled(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "send", [lambda q: q.enqueue("x"), lambda q: q.enqueue_many([("x",), ("x",)])]
+    "send", [lambda q: q.enqueue("x"), lambda q: q.enqueue_many([("y",), ("x",), ("y",)])]
 )
 def test_a_command_that_a_trigger_ignores_is_an_error(
     queue: SyncCommandQueue, send: Callable[[SyncCommandQueue], object]
@@ -88,6 +89,7 @@ def test_a_command_that_a_trigger_ignores_is_an_error(
     )
     with pytest.raises(DatabaseError, match="a trigger on bot_commands ignored"):
         send(queue)
+    assert queue.peek() == []  # all or none
     assert queue.enqueue("y") == 1
 
 
@@ -165,3 +167,21 @@ def test_a_text_that_utf_8_cannot_hold_is_no_parameter(queue: SyncCommandQueue) 
 @pytest.mark.parametrize("given", [("é",), ["é"], iter(["é"])])
 def test_values_may_come_in_any_sequence(queue: SyncCommandQueue, given: Any) -> None:
     assert queue.execute("SELECT ?", given) == [("é",)]
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+def test_statistics_and_workers_are_told_whatever_the_file_holds(queue: SyncCommandQueue) -> None:
+    queue.enqueue("x")
+    queue.execute("INSERT INTO bot_commands(command, created_at) VALUES ('x', datetime('now'))")
+    queue.execute(
+        "INSERT INTO bot_command_history(command, state, finished_at) VALUES ('x', x'ff', 1)"
+    )
+    queue.execute("UPDATE bot_workers SET owner = x'fe', role = x'ff'")
+    found = queue.statistics()
+    assert found.ready == 2
+    assert found.oldest_ready is not None
+    assert found.oldest_ready > time.time() - 600
+    assert sum(found.history.values()) == 1
+    assert len(queue.workers()) == 1

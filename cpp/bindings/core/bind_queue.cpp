@@ -112,6 +112,10 @@ py::object maybe_command(const std::optional<command::Command>& found) {
     return found ? py::object{command_to_python(*found)} : py::none();
 }
 
+py::object maybe_text(const std::optional<std::string>& text) {
+    return text ? py::object{to_text(*text)} : py::none();
+}
+
 py::object statistics_to_python(const command::StoreStatistics& found) {
     py::dict out;
     out["ready"] = found.ready;
@@ -119,7 +123,11 @@ py::object statistics_to_python(const command::StoreStatistics& found) {
     out["claimed"] = found.claimed;
     out["sessions"] = found.sessions;
     out["oldest_ready"] = found.oldest_ready;
-    out["history"] = found.history;
+    py::list history;
+    for (const auto& [state, count] : found.history) {
+        history.append(py::make_tuple(to_text(state), count));
+    }
+    out["history"] = history;
     out["wal_bytes"] = found.wal_bytes;
     return out;
 }
@@ -278,8 +286,9 @@ void bind_calls(py::class_<QueueHandle>& queue) {
                      [](const std::vector<command::Worker>& found) -> py::object {
                          py::list out;
                          for (const auto& one : found) {
-                             out.append(py::make_tuple(one.owner, one.pid, one.role, one.bell,
-                                                       one.sqlite_version, one.seen_at));
+                             out.append(py::make_tuple(to_text(one.owner), one.pid,
+                                                       to_text(one.role), maybe_text(one.bell),
+                                                       to_text(one.sqlite_version), one.seen_at));
                          }
                          return out;
                      });
@@ -310,10 +319,6 @@ void bind_mutex(py::module_& module) {
             }
             return out;
         });
-}
-
-py::object maybe_text(const std::optional<std::string>& text) {
-    return text ? py::object{to_text(*text)} : py::none();
 }
 
 }  // namespace

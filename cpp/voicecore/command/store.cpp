@@ -123,6 +123,11 @@ Result<std::vector<std::int64_t>> Store::enqueue(std::span<const NewCommand> com
         lookup->bind_all(one.dedup_key);
         auto row = lookup->step();
         if (!row) return std::move(row).error();
+        if (!row.value()) {  // nor was it there: nothing is sent, rather than all but this one
+            return Error{Errc::database, 0,
+                         "a trigger on bot_commands ignored a command; expected none that does "
+                         "(RAISE(IGNORE)), or RAISE(ABORT) to refuse one"};
+        }
         ids.push_back(lookup->integer(0));
     }
     if (!announced_) {

@@ -58,6 +58,7 @@ Result<StoreStatistics> Store::statistics(Millis now) {
         " coalesce(sum(state = 'claimed'), 0),"
         " (SELECT count(*) FROM bot_sessions WHERE owner IS NOT NULL AND lease_until > ?1),"
         " min(CASE WHEN state = 'ready' AND (not_before IS NULL OR not_before <= ?1)"
+        " AND typeof(created_at) IN ('integer', 'real')"
         " THEN created_at END) FROM bot_commands");
     auto past = database_.cached(
         "SELECT state, count(*) FROM bot_command_history GROUP BY state ORDER BY state");

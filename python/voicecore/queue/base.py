@@ -50,22 +50,6 @@ def pauses(timeout: float | None, what: str) -> Iterator[float]:
     raise QueueTimeout(f"{what} has not ended within {timeout:g} seconds")
 
 
-def sent(ids: list[int]) -> list[int]:
-    """The ids of what was sent, if all of it was.
-
-    Raises:
-        DatabaseError: a trigger that somebody has put on the table threw some of it away.
-    """
-    if 0 in ids:
-        from voicecore.database import DatabaseError  # import voicecore does without sqlite3
-
-        raise DatabaseError(
-            f"a trigger on bot_commands ignored {ids.count(0)} of {len(ids)} commands; expected"
-            " none that does (RAISE(IGNORE)), or RAISE(ABORT) to refuse one"
-        )
-    return ids
-
-
 def claim_of(command: Command) -> tuple[int, int]:
     """What a claim is known by: the id and the attempt."""
     _validate.instance("command", command, Command, "a command, as `claim` gives it")

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from voicecore import _bridge, _core, _validate
-from voicecore.queue.base import QueueBase, claim_of, pauses, sent
+from voicecore.queue.base import QueueBase, claim_of, pauses
 from voicecore.queue.convert import (
     MAX_INTEGER,
     command_from_row,
@@ -146,13 +146,14 @@ class CommandQueue(QueueBase):
             max_attempts,
             overtakes,
         )
-        return sent(await self._do(self._native.enqueue([row], millis(now))))[0]
+        ids = cast(list[int], await self._do(self._native.enqueue([row], millis(now))))
+        return ids[0]
 
     async def enqueue_many(
         self, commands: Iterable[NewCommand | Mapping[str, Any] | Sequence[Any]]
     ) -> list[int]:
         """Send many in one transaction: all or none. Returns their ids in the same order."""
-        return sent(await self._do(self._enqueue(new_commands(commands))))
+        return cast(list[int], await self._do(self._enqueue(new_commands(commands))))
 
     async def ring(self) -> None:
         """Wake the workers, after an insert that was not made by this object."""

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from voicecore import _core, _validate
-from voicecore.queue.base import QueueBase, claim_of, pauses, sent
+from voicecore.queue.base import QueueBase, claim_of, pauses
 from voicecore.queue.convert import (
     MAX_INTEGER,
     command_from_row,
@@ -94,13 +94,13 @@ class SyncCommandQueue(QueueBase):
             max_attempts,
             overtakes,
         )
-        return sent(self._run(self._native.enqueue([row], millis(now))))[0]
+        return cast(list[int], self._run(self._native.enqueue([row], millis(now))))[0]
 
     def enqueue_many(
         self, commands: Iterable[NewCommand | Mapping[str, Any] | Sequence[Any]]
     ) -> list[int]:
         """Send many in one transaction."""
-        return sent(self._run(self._enqueue(new_commands(commands))))
+        return cast(list[int], self._run(self._enqueue(new_commands(commands))))
 
     def ring(self) -> None:
         """Wake the workers, after an insert that was not made by this object."""
