@@ -65,7 +65,8 @@ class PlayerStatistics:
     """One player, from its first frame until now."""
 
     frames_sent: int
-    """Media frames of 20 ms handed to the sink; silence frames not included."""
+    """Frames of 20 ms handed to the sink: media, and the gaps between tracks. Those sent when a
+    break begins are not included."""
     passthrough: int
     """Of those, how many were copied bit for bit instead of encoded."""
     silence_frames: int
@@ -89,7 +90,7 @@ class PlayerStatistics:
     first_frame_ms: float | None
     """From `play` to the first packet; None before it."""
     duration_s: float
-    """Seconds of media sent."""
+    """Seconds in `frames_sent`: whole frames, gaps between tracks included."""
     position_s: float
     """Position in the current track."""
     lateness_ms: Lateness

@@ -50,6 +50,33 @@ TEST_CASE("a gap is silence of exactly its length") {
             kNone);
 }
 
+TEST_CASE("a gap belongs to the track before it, for whoever asks, seeks or skips") {
+    ProgramOptions options;
+    options.gap = Samples{48'000};
+    const auto two_tracks = [&] {
+        auto program = program_with(options);
+        program->append(std::make_unique<PcmFake>(music(96'000, 1)));
+        program->append(std::make_unique<PcmFake>(music(96'000, 2)));
+        program->close_playlist();
+        return program;
+    };
+    auto program = two_tracks();
+    const auto played = play(*program, 160);
+    for (std::size_t i = 0; i < 160; ++i) {
+        CAPTURE(i);
+        REQUIRE(played.packets[i].track == (i < 150 ? 0U : 1U));
+        if (i >= 100 && i < 150) REQUIRE(played.packets[i].position == Samples{96'000});
+    }
+    program->skip_track(120);  // in the gap
+    REQUIRE(play(*program, 1).packets.front().track == 1);
+    program = two_tracks();
+    (void)play(*program, 120);
+    REQUIRE(program->seek(Samples{48'000}, 120));
+    const auto again = play(*program, 1).packets.front();
+    REQUIRE(again.track == 0);
+    REQUIRE(again.position == Samples{48'960});
+}
+
 TEST_CASE("the list goes round as often as asked, gapless") {
     const auto a = music(5'555, 1);
     ProgramOptions options;

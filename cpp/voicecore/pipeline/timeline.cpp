@@ -198,7 +198,8 @@ TimelineFrame& Timeline::open_frame(std::int64_t index) {
         fresh.decoded = 0;
         fresh.reach_back = 0;
         fresh.copyable = false;
-        fresh.track = play_;
+        // A gap belongs to the track before it: the next one begins when it is heard.
+        fresh.track = gap_left_ > 0 && opened_ > 0 ? slot(opened_ - 1).track : play_;
         fresh.position = position;
         fresh.media_samples = 0;
     }
