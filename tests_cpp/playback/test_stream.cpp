@@ -143,6 +143,19 @@ TEST_CASE("a flush drops everything older at the next tick, and the gap counts a
     REQUIRE(rig.events.kinds().back() == EventKind::seeked);
 }
 
+TEST_CASE("a seek past the end has arrived there") {
+    Rig rig;
+    for (std::uint8_t i = 0; i < 3; ++i) rig.put(i);
+    rig.frame_clock.attach(rig.stream);
+    rig.ticks(1);
+    rig.stream.drop_before(2);
+    rig.stream.set_feed_end(2);
+    rig.ticks(1);
+    REQUIRE(rig.events.kinds().back() == EventKind::seeked);
+    REQUIRE(rig.stream.counters().seek_ticks == 0);
+    REQUIRE(rig.sink.sent.back().silence);
+}
+
 TEST_CASE("an end that was announced before a flush does not end the stream after it") {
     Rig rig;
     rig.put(1);

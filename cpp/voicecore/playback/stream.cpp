@@ -131,6 +131,10 @@ bool Stream::tick(const Tick& tick) noexcept {
         return !sink_gone_;
     }
     if (ended) {
+        if (seeking) {  // past everything that there is
+            floor_seen_ = floor;
+            emit(EventKind::seeked);
+        }
         begin_break(Break::end, tick);
     } else if (seeking) {
         StreamCounters::add(counters_.seek_ticks);
