@@ -147,6 +147,16 @@ TEST_CASE("an urgent command is found however far back it is, and waits for its 
     REQUIRE(ids_of(claim(*store, 1, 2)) == std::vector{urgent, first});
 }
 
+TEST_CASE("what has expired in an urgent key's line is ended once") {
+    const Scratch scratch;
+    auto store = scratch.open();
+    put(*store, {.command = "work", .key = "a", .expires_at = 5}, 0);
+    const auto urgent = put(*store, {.command = "work", .key = "a", .priority = 1}, 0);
+    const auto found = claim(*store, 10);
+    REQUIRE(ids_of(found) == std::vector{urgent});
+    REQUIRE(found.expired == 1);
+}
+
 TEST_CASE("patient commands wait for all others") {
     const Scratch scratch;
     auto store = scratch.open();

@@ -330,7 +330,7 @@ Status ClaimPass::walk_some_keys(Statement& rows) {
         if (key == kEveryKey) continue;  // after those before it
         if (auto ok = walk_key(key, 0, false); !ok) return ok;
     }
-    return Done{};
+    return end_noted();  // the walk along the line must not meet them again
 }
 
 Status ClaimPass::walk_line(bool all_of_it) {
