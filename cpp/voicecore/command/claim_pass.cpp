@@ -224,7 +224,8 @@ Status ClaimPass::find_barrier() {
 }
 
 Status ClaimPass::reduce_line(const std::string& key) {
-    // With the plays that wait until their key is free: they have not begun.
+    // With the plays that wait until their key is free: they have not begun. (A plus keeps SQLite
+    // from an index by which it would have to look at everything that is delayed.)
     auto look = database_.cached(
         "SELECT " VOICECORE_COMMAND_COLUMNS
         " FROM bot_commands WHERE not_before IS NULL AND key IN (?1, '*') AND state = 'ready'"
@@ -233,7 +234,7 @@ Status ClaimPass::reduce_line(const std::string& key) {
         " AND key IN (?1, '*') AND state = 'ready'"
         " UNION ALL SELECT " VOICECORE_COMMAND_COLUMNS
         " FROM bot_commands WHERE given_back > 0 AND command = 'play' AND error IS NULL AND "
-        "not_before > ?2"
+        "+not_before > ?2"
         " AND key IN (?1, '*') AND state = 'ready' ORDER BY 1 LIMIT ?3");
     if (!look) return std::move(look).error();
     std::vector<Intent> line;
@@ -399,7 +400,7 @@ Status ClaimPass::walk_keys() {
     std::set<std::string> delayed;  // with commands that were, and are due by now
     {
         auto look = database_.cached(
-            "SELECT DISTINCT key FROM bot_commands"
+            "SELECT DISTINCT +key FROM bot_commands"
             " WHERE not_before IS NOT NULL AND not_before <= ?1");
         if (!look) return std::move(look).error();
         const Use statement{*look.value()};
