@@ -15,8 +15,11 @@ from voicecore.testing import VirtualTime
 
 
 @contextlib.asynccontextmanager
-async def queue_in(folder: Path) -> AsyncIterator[CommandQueue]:
-    async with CommandQueue(folder / "bot.db", synchronous="normal", role="worker") as queue:
+async def queue_in(folder: Path, time: VirtualTime) -> AsyncIterator[CommandQueue]:
+    file = folder / "bot.db"
+    async with CommandQueue(
+        file, synchronous="normal", role="worker", wall_clock=time.time
+    ) as queue:
         yield queue
 
 
@@ -29,7 +32,7 @@ async def started(queue: CommandQueue, time: VirtualTime) -> Scheduler:
 
 async def test_time_goes_on_after_a_scheduler_was_shut_down(tmp_path: Path) -> None:
     time = VirtualTime()
-    async with queue_in(tmp_path) as queue, asyncio.timeout(20):  # it never returned
+    async with queue_in(tmp_path, time) as queue, asyncio.timeout(20):  # it never returned
         for now in (10.0, 20.0):
             scheduler = await started(queue, time)
             await time.advance(10)
@@ -43,7 +46,7 @@ async def test_time_goes_on_after_a_scheduler_was_shut_down(tmp_path: Path) -> N
 
 async def test_time_goes_on_after_a_bug_has_ended_a_scheduler(tmp_path: Path) -> None:
     time = VirtualTime()
-    async with queue_in(tmp_path) as queue, asyncio.timeout(20):
+    async with queue_in(tmp_path, time) as queue, asyncio.timeout(20):
         scheduler = await started(queue, time)
 
         @scheduler.handler("fail")
