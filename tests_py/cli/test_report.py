@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voicecore.errors import InvalidArgument
 from voicecore.report import Picture, Report, Stream, png, render
 from voicecore.report.charts import Axis, bin_edges, even_ticks, log_bins, round_up, time_ticks
 from voicecore.report.model import percentile, weighted_percentile
@@ -121,6 +122,93 @@ def test_with_nothing_received_it_is_a_page_still() -> None:
     text = render(Report(file="x", ours=empty, played=PLAYED))
     Page(text)
     assert "Nothing arrived" in text
+
+
+def received_once() -> Stream:
+    return stream("ours", [], lateness=[(0.05, 6)], first_ms=3.0, cpu_ms=20.0)
+
+
+def test_one_packet_is_a_page_still() -> None:
+    for alone in (received_once(), replace(received_once(), log=received_once().log[:1])):
+        text = render(replace(REPORT, ours=alone, theirs=None))
+        Page(text)
+        assert "One packet alone arrived" in text
+        assert 'class="dots s1"' in text
+    silence = replace(received_once(), log=received_once().log[1:])
+    assert "Only silence arrived" in render(replace(REPORT, ours=silence))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 1, 2 * 10**9, 10**19]), st.integers(0, 9)), max_size=3),
+    st.lists(st.tuples(st.sampled_from([-1.0, 0.0, 1e19]), st.integers(0, 2)), max_size=2),
+    st.sampled_from([None, 0.0, 1e19]),
+)
+def test_few_packets_at_odd_times_are_a_page_still(
+    packets: list[tuple[int, int]], lateness: list[tuple[float, int]], number: float | None
+) -> None:
+    log = [(time, 0, 0, size) for time, size in packets]
+    more: dict[str, Any] = dict.fromkeys(("first_ms", "opened_ms", "cpu_ms"), number)
+    ours = Stream("ours", log, OURS.received, lateness, **more)
+    for theirs in (None, THEIRS, ours):
+        text = render(Report("x", ours, PLAYED, theirs, replace(PICTURE, seconds=0.0), b"a"))
+        Page(text)
+        assert len(text) < 200_000
+        assert not re.search(r"\b(nan|inf)\b", text)
+
+
+def test_a_recording_too_short_to_be_drawn_is_a_page_still() -> None:
+    for rows in ([], [b""]):
+        text = render(replace(REPORT, picture=Picture(0.0, [], rows, (50.0, 20_000.0))))
+        assert "Spectrogram" not in text
+        Page(text)
+
+
+@pytest.mark.parametrize(
+    ("says", "changed"),
+    [
+        ("ours.log: got", {"log": [(1, 2, 3)]}),
+        ("ours.log: kernel time: got nan", {"log": [(math.nan, 0, 0, 300)]}),
+        ("ours.log: bytes: got -1", {"log": [(1, 0, 0, -1)]}),
+        ("ours.lateness: milliseconds: got inf", {"lateness": [(0.0, 1), (math.inf, 2)]}),
+        ("ours.lateness: milliseconds: got nan", {"lateness": [(math.nan, 2)]}),
+        ("ours.lateness: packets: got -1", {"lateness": [(0.1, -1)]}),
+        ("ours.lateness: got", {"lateness": [5]}),
+        ("ours.first_ms: got nan", {"first_ms": math.nan}),
+        ("ours.cpu_ms: got '5'", {"cpu_ms": "5"}),
+        ("ours.received: got no 'lost'", {"received": {"packets": 1}}),
+        ("ours.received\\['lost'\\]: got 'x'", {"received": {**OURS.received, "lost": "x"}}),
+    ],
+)
+def test_nonsense_of_a_stream_is_refused_by_name(says: str, changed: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=f"^{says}"):
+        render(replace(REPORT, ours=replace(OURS, **changed)))
+
+
+@pytest.mark.parametrize(
+    ("says", "changed"),
+    [
+        ("played: got no 'skipped'", {"played": {"frames_sent": 1, "silence_frames": 1}}),
+        ("played\\['underruns'\\]: got 5", {"played": {**PLAYED, "underruns": 5}}),
+        ("played\\['underruns'\\]\\['a'\\]", {"played": {**PLAYED, "underruns": {"a": 0.5}}}),
+        ("picture.seconds: got inf", {"picture": replace(PICTURE, seconds=math.inf)}),
+        ("picture.envelope: got nan", {"picture": replace(PICTURE, envelope=[(math.nan, 1.0)])}),
+        ("picture.frequencies", {"picture": replace(PICTURE, frequencies=(0.0, 9.0))}),
+        ("picture.frequencies", {"picture": replace(PICTURE, frequencies=(9.0, 9.0))}),
+        (
+            "picture.spectrogram: .* different",
+            {"picture": replace(PICTURE, spectrogram=[b"a", b""])},
+        ),
+    ],
+)
+def test_nonsense_of_a_report_is_refused_by_name(says: str, changed: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=f"^{says}"):
+        render(replace(REPORT, **changed))
+
+
+def test_a_name_that_is_not_utf_8_is_written_with_its_odd_bytes() -> None:
+    text = render(replace(REPORT, file="caf\udce9.mp3"))
+    assert "caf\\udce9.mp3" in text
+    text.encode()
 
 
 def test_a_large_recording_is_not_embedded() -> None:

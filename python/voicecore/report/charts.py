@@ -142,8 +142,15 @@ def time_ticks(seconds: float) -> list[Tick]:
     """For an axis of time, in seconds or minutes."""
     if seconds < 120:
         return even_ticks(max(seconds, 0.1), " s")
-    step = next((s for s in (30, 60, 120, 300, 600, 1800) if seconds / s <= 6), 3600)
+    hours = 3600 * max(1, round(nice_step(seconds / 3600 / 24)))
+    step = next((s for s in (30, 60, 120, 300, 600, 1800) if seconds / s <= 6), hours)
     return [(t, f"{t // 60}:{t % 60:02}") for t in range(0, int(seconds) + 1, step)]
+
+
+def time_axis(seconds: float) -> Axis:
+    """From 0 to `seconds`. A single packet takes no time, but its axis has a length."""
+    length = seconds if seconds > 0 else 1.0
+    return Axis(0, length, time_ticks(length))
 
 
 LOG_LOW_MS, LOG_HIGH_MS = 0.001, 100.0
@@ -171,6 +178,10 @@ def log_bins(values: Sequence[tuple[float, int]]) -> list[float]:
     return bins
 
 
+def _any(values: Sequence[tuple[float, int]]) -> bool:
+    return any(count for _, count in values)
+
+
 def bin_edges(index: int) -> tuple[float, float]:
     """In milliseconds."""
     low: float = LOG_LOW_MS * 10 ** (index / BINS_PER_DECADE)
@@ -184,7 +195,7 @@ def histogram(
     height: int = 190,
 ) -> str:
     """Bars of one or two series beside each other on the logarithmic axis, in per cent."""
-    binned = [(number, log_bins(values)) for number, values in series if values]
+    binned = [(number, log_bins(values)) for number, values in series if _any(values)]
     if not binned:
         return '<p class="none">Nothing was measured.</p>'
     top = max(max(bins) for _, bins in binned) * 100

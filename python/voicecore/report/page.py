@@ -17,8 +17,9 @@ from voicecore.report.charts import (
     histogram,
     nice_step,
     round_up,
-    time_ticks,
+    time_axis,
 )
+from voicecore.report.checks import check
 from voicecore.report.model import (
     PERIOD_MS,
     Picture,
@@ -52,7 +53,12 @@ plots.forEach(plot => plot.addEventListener('click', event => {
 
 
 def render(report: Report) -> str:
-    """The page as HTML text, to be written as UTF-8."""
+    """The page as HTML text, to be written as UTF-8.
+
+    Raises:
+        InvalidArgument: a number of the report is none, is not finite, or is out of its range.
+    """
+    check(report)
     style = resources.files("voicecore.report").joinpath("style.css").read_text("utf-8")
     sections = [
         _tiles(report),
@@ -64,7 +70,7 @@ def render(report: Report) -> str:
         _made(report),
     ]
     other = f" beside {report.theirs.name}" if report.theirs else ""
-    return f"""<!doctype html>
+    page = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -84,6 +90,8 @@ packet by the kernel's own time stamps.</p>
 </body>
 </html>
 """
+    # Names of files need not be UTF-8; a page is.
+    return page.encode("utf-8", "backslashreplace").decode()
 
 
 def _text(words: str) -> str:
@@ -149,14 +157,15 @@ def _heard(report: Report) -> str:
     parts = []
     if report.audio is not None and len(report.audio) <= AUDIO_LIMIT:
         data = base64.b64encode(report.audio).decode()
-        length = report.picture.seconds if report.picture else report.ours.seconds
+        length = max(0.001, report.picture.seconds if report.picture else report.ours.seconds)
         parts.append(
             f'<audio controls preload="auto" data-seconds="{length:.3f}" '
             f'src="data:audio/ogg;base64,{data}"></audio>'
         )
     if report.picture is not None:
         parts.append(_waveform(report.picture))
-        parts.append(_spectrogram(report.picture))
+        if report.picture.spectrogram and report.picture.spectrogram[0]:
+            parts.append(_spectrogram(report.picture))
     else:
         parts.append('<p class="none">The recording was not drawn.</p>')
     if report.audio is not None and len(report.audio) <= AUDIO_LIMIT:
@@ -168,7 +177,7 @@ def _waveform(picture: Picture) -> str:
     peak = max((max(abs(low), abs(high)) for low, high in picture.envelope), default=1.0)
     top = max(0.1, nice_step(peak)) if peak < 0.5 else 1.0
     plot = Plot(
-        Axis(0, picture.seconds, time_ticks(picture.seconds)),
+        time_axis(picture.seconds),
         Axis(-top, top, [(-top, f"−{top:g}"), (0, "0"), (top, f"{top:g}")]),
         130,
         "Waveform of the received audio",
@@ -185,7 +194,7 @@ def _spectrogram(picture: Picture) -> str:
     low, high = picture.frequencies
     marks: list[Tick] = [(50, "50 Hz"), (200, "200"), (1000, "1 kHz"), (5000, "5"), (20000, "20")]
     plot = Plot(
-        Axis(0, picture.seconds, time_ticks(picture.seconds)),
+        time_axis(picture.seconds),
         Axis(low, high, [(f, text) for f, text in marks if low <= f <= high], logarithmic=True),
         220,
         "Spectrogram of the received audio",
@@ -207,12 +216,12 @@ def _on_time(report: Report) -> str:
     streams = _streams(report)
     gaps = {number: stream.gaps() for number, stream in streams}
     longest = max((gap for rows in gaps.values() for _, gap in rows), default=PERIOD_MS)
-    seconds = max((rows[-1][0] for rows in gaps.values() if rows), default=1.0)
+    seconds = max((at for rows in gaps.values() for at, _ in rows), default=0.0)
     high = max(40.0, min(200.0, round_up(longest)))
     parts = [f"<p>{_text(verdict(report))}</p>", _legend(report), "<h3>Gaps over time</h3>"]
     for number, stream in streams:
         plot = Plot(
-            Axis(0, seconds, time_ticks(seconds)),
+            time_axis(seconds),
             Axis(0, high, even_ticks(high, " ms", 4)),
             130,
             f"Time between packets of {stream.name}",
@@ -254,7 +263,10 @@ def verdict(report: Report) -> str:
     """The comparison in words, also where it shows no difference."""
     ours = [gap for _, gap in report.ours.gaps()]
     if not ours:
-        return "Nothing arrived, so there is nothing to say about time."
+        what = "One packet alone" if report.ours.media() else "Only silence"
+        return (
+            f"{what if report.ours.log else 'Nothing'} arrived: there is nothing to say about time."
+        )
     text = (
         f"99 % of the gaps between {report.ours.name}'s packets were at most "
         f"{ms(percentile(ours, 0.99))}, the longest {ms(max(ours))}."
@@ -277,16 +289,17 @@ def verdict(report: Report) -> str:
 def _sizes(report: Report) -> str:
     streams = [(number, stream, stream.sizes()) for number, stream in _streams(report)]
     top = max((size for _, _, rows in streams for _, size in rows), default=100.0)
-    seconds = max((rows[-1][0] for _, _, rows in streams if rows), default=1.0)
+    seconds = max((at for _, _, rows in streams for at, _ in rows), default=0.0)
     high = round_up(top)
     plot = Plot(
-        Axis(0, seconds, time_ticks(seconds)),
+        time_axis(seconds),
         Axis(0, high, even_ticks(high, " B", 4)),
         190,
         "Bytes of Opus in each packet over time",
     )
     for number, _, rows in reversed(streams):
-        plot.line(rows, number)
+        draw = plot.dots if len(rows) == 1 else plot.line  # a line of one point is not seen
+        draw(rows, number)
     return _section(
         "Packet sizes",
         "<p>Bytes of Opus in each packet. With a variable bitrate, busy passages take more. The "
