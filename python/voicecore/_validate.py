@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,24 +19,56 @@ MAX_SECONDS = 366 * 24 * 3600.0
 
 
 def number(name: str, value: float, low: float, high: float, unit: str = "") -> float:
-    """A finite number within [low, high], or `InvalidArgument` that says so."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    """A finite number within [low, high], as a float, or `InvalidArgument` that says so."""
+    plain = real(value)
+    if plain is None:
         raise WrongType(f"{name}: got {value!r}, expected a number")
     # In this order: an integer beyond every float can be compared, but not be converted.
-    if not low <= value <= high or not math.isfinite(value):
+    if not low <= plain <= high or not math.isfinite(plain):
         suffix = f" {unit}" if unit else ""
         raise InvalidArgument(f"{name}: got {value!r}, expected {low:g} to {high:g}{suffix}")
-    return float(value)
+    return float(plain)
 
 
 def whole(name: str, value: int, low: int, high: int, unit: str = "") -> int:
-    """An integer within [low, high], or `InvalidArgument` that says so."""
-    right = isinstance(value, int) and not isinstance(value, bool)
-    if not right or not low <= value <= high:
+    """An integer within [low, high], as an `int`, or `InvalidArgument` that says so."""
+    plain = integer(value)
+    if plain is None or not low <= plain <= high:
         suffix = f" {unit}" if unit else ""
-        error = InvalidArgument if right else WrongType
+        error = WrongType if plain is None else InvalidArgument
         raise error(f"{name}: got {value!r}, expected an integer {low} to {high}{suffix}")
-    return value
+    return plain
+
+
+def integer(value: Any) -> int | None:
+    """What counts as an integer elsewhere (NumPy's, say) as Python's own; None: it is none."""
+    if value.__class__ is int:
+        return value
+    try:
+        return operator.index(value) if _countable(value) else None
+    except TypeError:
+        return None
+
+
+def real(value: Any) -> float | None:
+    """The same for any real number: fractions and decimals too."""
+    if value.__class__ is float:
+        return value
+    whole = integer(value)
+    if whole is not None or not _countable(value) or not hasattr(value, "__float__"):
+        return whole
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf  # a fraction beyond every float
+    except (TypeError, ValueError):
+        return None
+
+
+def _countable(value: Any) -> bool:
+    # NumPy's truths, texts, times and complex numbers convert to numbers as well.
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    return not isinstance(value, (bool, str)) and kind in ("i", "u", "f")
 
 
 def seconds(name: str, value: float) -> float:

@@ -105,7 +105,7 @@ class ManualClock:
             InvalidArgument: a negative or absurd time.
             Closed: the engine is closed, or not entered yet.
         """
-        _validate.seconds("seconds", seconds)
+        seconds = _validate.seconds("seconds", seconds)
         if self._engine is None:
             raise Closed("this ManualClock has no engine yet")
         await self._engine._advance(seconds)
@@ -127,7 +127,7 @@ class Engine:
     def __init__(
         self, *, feeders: int = 0, realtime: bool = True, clock: ManualClock | None = None
     ) -> None:
-        _validate.whole("feeders", feeders, 0, 64, "threads")
+        feeders = _validate.whole("feeders", feeders, 0, 64, "threads")
         if clock is not None:
             _validate.instance("clock", clock, ManualClock, "a ManualClock")
         self._options = (feeders, bool(realtime), clock is not None)
@@ -246,9 +246,9 @@ class Engine:
             InvalidArgument: an argument out of its range.
             Closed: the engine is closed.
         """
-        _validate.seconds("start", start)
-        _validate.number("timeout", timeout, 0.001, 3_600.0, "seconds")
-        _validate.whole("reconnects", reconnects, 0, 1_000)
+        start = _validate.seconds("start", start)
+        timeout = _validate.number("timeout", timeout, 0.001, 3_600.0, "seconds")
+        reconnects = _validate.whole("reconnects", reconnects, 0, 1_000)
         _validate.flag("playlists", playlists)
         _validate.flag("private_addresses", private_addresses)
         pairs = _header_pairs(headers)
@@ -338,13 +338,14 @@ class Engine:
             SourceInUse: a source, or the sink, belongs to a player already.
             Closed: the engine or a source is closed.
         """
-        _validate.volume(volume)
-        _validate.seconds("gap", gap)
-        _validate.whole("loop", loop, 0, 1_000_000_000)
+        volume = _validate.volume(volume)
+        gap = _validate.seconds("gap", gap)
+        loop = _validate.whole("loop", loop, 0, 1_000_000_000)
         limit = 0
         if duration is not None:
             # In whole frames, the last one included; 0 would mean no limit.
-            _validate.number("duration", duration, 0.001, _validate.MAX_SECONDS, "seconds")
+            most = _validate.MAX_SECONDS
+            duration = _validate.number("duration", duration, 0.001, most, "seconds")
             limit = max(1, round(duration * 50))
         sources = _one_or_several(source)
         _validate.instance("sink", sink, Sink, "a sink, such as OggSink(path)")
@@ -366,7 +367,7 @@ class Engine:
         handle = native.play(
             [one._handle for one in sources],
             sink._handle,
-            float(volume),
+            volume,
             round(gap * SAMPLE_RATE),
             loop,
             limit,

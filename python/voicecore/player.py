@@ -79,7 +79,7 @@ class Player:
         self._handle = handle
         self._tracks = [source.info for source in sources]
         self._sink = sink
-        self._volume = float(volume)
+        self._volume = volume
         self._native_control: _core.PlayerControl | None = None
         self._after = after
         self._reason: str | None = None
@@ -111,7 +111,7 @@ class Player:
             InvalidArgument: a negative or absurd position.
             NotSeekable: the track is a live stream, a pipe or a push source.
         """
-        _validate.seconds("position", position)
+        position = _validate.seconds("position", position)
         track = self._handle.track
         if track < len(self._tracks) and not self._tracks[track].seekable:
             raise NotSeekable(f"track {track} ({self._tracks[track].codec}) cannot seek")

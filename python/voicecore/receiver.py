@@ -136,15 +136,15 @@ class Receiver:
         duration: float | None = None,
     ) -> None:
         _validate.word("host", host, "an address or a name")
-        _validate.whole("port", port, 0, 65_535)
+        port = _validate.whole("port", port, 0, 65_535)
         if mode not in MODES:
             raise InvalidArgument(f"mode: got {mode!r}, expected one of {', '.join(MODES)}")
         if ssrc is not None:
-            _validate.whole("ssrc", ssrc, 0, 2**32 - 1)
+            ssrc = _validate.whole("ssrc", ssrc, 0, 2**32 - 1)
         if idle is not None:
-            _validate.number("idle", idle, 0.02, 86_400.0, "seconds")
+            idle = _validate.number("idle", idle, 0.02, 86_400.0, "seconds")
         if duration is not None:
-            _validate.seconds("duration", duration)
+            duration = _validate.seconds("duration", duration)
         if ogg is not None:
             _validate.path("ogg", ogg)
         secret = _validate.key(key)

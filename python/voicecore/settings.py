@@ -43,9 +43,12 @@ class EncoderSettings:
     dtx: bool = False
 
     def __post_init__(self) -> None:
-        _validate.whole("bitrate_kbps", self.bitrate_kbps, 1, 510, "kbit/s")
-        _validate.whole("complexity", self.complexity, 0, 10)
-        _validate.number("expected_loss", self.expected_loss, 0.0, 1.0)
+        for name, value in (
+            ("bitrate_kbps", _validate.whole("bitrate_kbps", self.bitrate_kbps, 1, 510, "kbit/s")),
+            ("complexity", _validate.whole("complexity", self.complexity, 0, 10)),
+            ("expected_loss", _validate.number("expected_loss", self.expected_loss, 0.0, 1.0)),
+        ):
+            object.__setattr__(self, name, value)
         _validate.flag("fec", self.fec)
         _validate.flag("dtx", self.dtx)
         for name, given, allowed in (

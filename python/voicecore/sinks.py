@@ -60,19 +60,19 @@ class UdpSink(Sink):
         fd: int | None = None,
     ) -> None:
         _validate.word("host", host, "an address or a name")
-        _validate.whole("port", port, 1, 65_535)
-        _validate.number("keep_alive", keep_alive, 0.0, 3_600.0, "seconds")
-        _validate.whole("first_nonce", first_nonce, 0, 2**32 - 1)
+        port = _validate.whole("port", port, 1, 65_535)
+        keep_alive = _validate.number("keep_alive", keep_alive, 0.0, 3_600.0, "seconds")
+        first_nonce = _validate.whole("first_nonce", first_nonce, 0, 2**32 - 1)
         if mode not in MODES:
             raise InvalidArgument(f"mode: got {mode!r}, expected one of {', '.join(MODES)}")
-        self.ssrc = secrets.randbits(32) if ssrc is None else ssrc
-        _validate.whole("ssrc", self.ssrc, 0, 2**32 - 1)
+        chosen = secrets.randbits(32) if ssrc is None else ssrc
+        self.ssrc = _validate.whole("ssrc", chosen, 0, 2**32 - 1)
         self.mode = mode
         secret = _validate.key(key)
         if fd is not None:
-            _validate.whole("fd", fd, 0, 2**31 - 1)
+            fd = _validate.whole("fd", fd, 0, 2**31 - 1)
         self._handle = _core.udp_sink(
-            host, port, self.ssrc, mode, secret, first_nonce, float(keep_alive), fd
+            host, port, self.ssrc, mode, secret, first_nonce, keep_alive, fd
         )
 
 
@@ -98,7 +98,7 @@ class OggSink(Sink):
         tags: dict[str, str] | None = None,
         serial: int = 1,
     ) -> None:
-        _validate.whole("serial", serial, 0, 2**32 - 1)
+        serial = _validate.whole("serial", serial, 0, 2**32 - 1)
         _validate.path("path", path)
         comments = _validate.texts("tags", tags)
         self.path = os.fspath(path)
@@ -128,7 +128,7 @@ class MemorySink(Sink):
     """
 
     def __init__(self, *, limit: int = 200_000) -> None:
-        _validate.whole("limit", limit, 1, 100_000_000, "packets")
+        limit = _validate.whole("limit", limit, 1, 100_000_000, "packets")
         self._handle = _core.memory_sink(limit)
 
     def take(self) -> list[ReceivedPacket]:

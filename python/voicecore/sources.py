@@ -112,12 +112,12 @@ class ToneSource(Source):
     def __init__(
         self, frequency: float = 440.0, duration: float | None = None, *, amplitude: float = 0.25
     ) -> None:
-        _validate.number("frequency", frequency, 1.0, 24_000.0, "Hz")
-        _validate.number("amplitude", amplitude, 0.0, 1.0)
+        frequency = _validate.number("frequency", frequency, 1.0, 24_000.0, "Hz")
+        amplitude = _validate.number("amplitude", amplitude, 0.0, 1.0)
         length = None
         if duration is not None:
             length = round(_validate.seconds("duration", duration) * SAMPLE_RATE)
-        super().__init__(_core.tone_source(float(frequency), float(amplitude), length))
+        super().__init__(_core.tone_source(frequency, amplitude, length))
 
 
 class _PushSource(Source):
@@ -172,7 +172,7 @@ class PcmSource(_PushSource):
     def __init__(self, sample_format: str = "s16", *, buffer: float = 1.0) -> None:
         if sample_format not in ("s16", "f32"):
             raise InvalidArgument(f"sample_format: got {sample_format!r}, expected 's16' or 'f32'")
-        _validate.number("buffer", buffer, 0.02, 60.0, "seconds")
+        buffer = _validate.number("buffer", buffer, 0.02, 60.0, "seconds")
         self._frame_bytes = 4 if sample_format == "s16" else 8
         self._pcm = _core.PcmPusher(sample_format == "f32", round(buffer * SAMPLE_RATE))
         super().__init__(self._pcm)
@@ -220,7 +220,7 @@ class OpusSource(_PushSource):
     """
 
     def __init__(self, *, buffer: int = 50) -> None:
-        _validate.whole("buffer", buffer, 1, 3_000, "packets")
+        buffer = _validate.whole("buffer", buffer, 1, 3_000, "packets")
         self._opus = _core.OpusPusher(buffer)
         super().__init__(self._opus)
 

@@ -32,7 +32,7 @@ class VirtualTime:
     """
 
     def __init__(self, start: float = _START) -> None:
-        _validate.number("start", start, -_FAR, _FAR, "seconds since 1970")
+        start = _validate.number("start", start, -_FAR, _FAR, "seconds since 1970")
         self._native = _core.VirtualTime(round(start * 1000))
         self._schedulers: list[Scheduler] = []
 
@@ -50,7 +50,7 @@ class VirtualTime:
         Raises:
             InvalidArgument: no number, or thousands of years.
         """
-        _validate.number("seconds", seconds, -_FAR, _FAR)
+        seconds = _validate.number("seconds", seconds, -_FAR, _FAR)
         self._native.step_wall(round(seconds * 1000))
 
     async def advance(self, seconds: float) -> None:

@@ -67,11 +67,11 @@ async def transcode(
     Cancelling stops the work and leaves a valid file of what was done. A call that is refused
     leaves the file and the sources as they were.
     """
-    _validate.volume(volume)
-    _validate.seconds("gap", gap)
+    volume = _validate.volume(volume)
+    gap = _validate.seconds("gap", gap)
     sources = _one_or_several(source)
     _validate.path("path", path)
-    _validate.whole("serial", serial, 0, 2**32 - 1)
+    serial = _validate.whole("serial", serial, 0, 2**32 - 1)
     _validate.flag("passthrough", passthrough)
     _validate.function("progress", progress)
     if encoder is not None:
@@ -87,7 +87,7 @@ async def transcode(
         os.fsencode(path),
         comments,
         serial,
-        float(volume),
+        volume,
         round(gap * SAMPLE_RATE),
         _native_settings(encoder or EncoderSettings()),
         passthrough,

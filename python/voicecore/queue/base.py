@@ -88,7 +88,7 @@ class QueueBase:
         self._lease = _validate.number("lease", lease, 0.05, 24 * 3600.0, "seconds")
         self._wall = wall_clock if wall_clock is not None else time.time
         if play_expires_after is not None:
-            _validate.seconds("play_expires_after", play_expires_after)
+            play_expires_after = _validate.seconds("play_expires_after", play_expires_after)
         self._settings: dict[str, Any] = {
             "path": os.fsencode(self._path),
             "owner": owner if owner is not None else _core.make_owner(),
@@ -167,7 +167,7 @@ class QueueBase:
         return self._native.enqueue([row_of_new(one, now) for one in commands], millis(now))
 
     def _claim(self, limit: int, lease: float | None, started_at: float | None) -> _core.QueueCall:
-        _validate.whole("limit", limit, 1, 100_000)
+        limit = _validate.whole("limit", limit, 1, 100_000)
         return self._native.claim(
             millis(self.now()),
             limit,
@@ -191,7 +191,7 @@ class QueueBase:
         self, command: Command, error: str, retry_in: float | None, max_attempts: int
     ) -> _core.QueueCall:
         wait = None if retry_in is None else millis(_validate.seconds("retry_in", retry_in))
-        _validate.whole("max_attempts", max_attempts, 1, 1_000_000)
+        max_attempts = _validate.whole("max_attempts", max_attempts, 1, 1_000_000)
         now = millis(self.now())
         return self._native.nack(*claim_of(command), now, told(error), wait, max_attempts)
 
@@ -200,8 +200,8 @@ class QueueBase:
         return self._native.give_back(*claim_of(command), millis(self.now()), wait)
 
     def _prune(self, older_than: float, limit: int) -> _core.QueueCall:
-        _validate.seconds("older_than", older_than)
-        _validate.whole("limit", limit, 1, 1_000_000)
+        older_than = _validate.seconds("older_than", older_than)
+        limit = _validate.whole("limit", limit, 1, 1_000_000)
         return self._native.prune(millis(self.now() - older_than), limit)
 
     def _lease_millis(self, lease: float | None) -> int:

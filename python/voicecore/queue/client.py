@@ -304,12 +304,12 @@ class CommandQueue(QueueBase):
 
     async def peek(self, limit: int = 100) -> list[Command]:
         """What waits or runs, oldest first."""
-        _validate.whole("limit", limit, 1, MAX_INTEGER)
+        limit = _validate.whole("limit", limit, 1, MAX_INTEGER)
         return commands_from_rows(await self._do(self._native.peek(limit)))
 
     async def history(self, limit: int = 100, *, before: int | None = None) -> list[Command]:
         """What has ended, newest first; `before` an id, to page on."""
-        _validate.whole("limit", limit, 1, MAX_INTEGER)
+        limit = _validate.whole("limit", limit, 1, MAX_INTEGER)
         return commands_from_rows(
             await self._do(self._native.history(limit, None if before is None else id_of(before)))
         )

@@ -103,8 +103,9 @@ def key_text(key: str | int | None) -> str | None:
         if key == "":
             raise InvalidArgument("key: got an empty text, expected a name or None")
         return text_or_none("key", key)
-    if isinstance(key, int) and not isinstance(key, bool):
-        return str(key)
+    number = _validate.integer(key)
+    if number is not None:
+        return str(number)
     raise WrongType(f"key: got {key!r}, expected a text, an integer or None")
 
 
@@ -182,7 +183,7 @@ def row_of(
     if not command.isascii():
         text_or_none("command", command)
     if entry_id is not None:
-        entry_or_none(entry_id)
+        entry_id = entry_or_none(entry_id)
     if key.__class__ is not str or not key or not key.isascii():
         key = key_text(key)
     text = "{}" if args is None else args_text(args)
@@ -191,7 +192,7 @@ def row_of(
     if dedup_key is not None:
         text_or_none("dedup_key", dedup_key)
     if delay.__class__ is not float or delay != 0.0:
-        _validate.seconds("delay", delay)
+        delay = _validate.seconds("delay", delay)
     expires: int | None
     if expires_after is DEFAULT:
         expires = None
@@ -200,9 +201,9 @@ def row_of(
     else:
         expires = millis(now + _validate.seconds("expires_after", expires_after))
     if priority.__class__ is not int or priority != 0:
-        _validate.whole("priority", priority, -(2**31), 2**31 - 1)
+        priority = _validate.whole("priority", priority, -(2**31), 2**31 - 1)
     if max_attempts.__class__ is not int or max_attempts != 1:
-        _validate.whole("max_attempts", max_attempts, 1, 1_000_000)
+        max_attempts = _validate.whole("max_attempts", max_attempts, 1, 1_000_000)
     return (
         command,
         entry_id,

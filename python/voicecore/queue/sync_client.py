@@ -168,12 +168,12 @@ class SyncCommandQueue(QueueBase):
 
     def peek(self, limit: int = 100) -> list[Command]:
         """What waits or runs, oldest first."""
-        _validate.whole("limit", limit, 1, MAX_INTEGER)
+        limit = _validate.whole("limit", limit, 1, MAX_INTEGER)
         return commands_from_rows(self._run(self._native.peek(limit)))
 
     def history(self, limit: int = 100, *, before: int | None = None) -> list[Command]:
         """What has ended, newest first."""
-        _validate.whole("limit", limit, 1, MAX_INTEGER)
+        limit = _validate.whole("limit", limit, 1, MAX_INTEGER)
         return commands_from_rows(
             self._run(self._native.history(limit, None if before is None else id_of(before)))
         )

@@ -117,9 +117,11 @@ class ScheduleEntry:
                 f"rule: got {self.rule!r}, expected FixedTimes, Interval or CronLine"
             )
         zone_of(self.zone)
-        _validate.whole("remind_minutes", self.remind_minutes, 0, 10_080, "minutes")
-        if isinstance(self.key, int) and not isinstance(self.key, bool):
-            object.__setattr__(self, "key", str(self.key))
+        remind = _validate.whole("remind_minutes", self.remind_minutes, 0, 10_080, "minutes")
+        object.__setattr__(self, "remind_minutes", remind)
+        number = _validate.integer(self.key)
+        if number is not None:
+            object.__setattr__(self, "key", str(number))
         if self.key is not None:
             _text("key", self.key)
             if self.key == "*":
@@ -127,13 +129,14 @@ class ScheduleEntry:
         for name in ("voice_channel_id", "text_channel_id", "id"):
             value = getattr(self, name)
             if value is not None:
-                _validate.whole(name, value, 1, MAX_ID)
+                object.__setattr__(self, name, _validate.whole(name, value, 1, MAX_ID))
         object.__setattr__(self, "files", _files(self.files))
         if not isinstance(self.enabled, bool):
             raise InvalidArgument(f"enabled: got {self.enabled!r}, expected True or False")
         if not isinstance(self.policy, Policy):
             raise InvalidArgument(f"policy: got {self.policy!r}, expected a Policy")
-        _validate.whole("generation", self.generation, 1, MAX_ID)
+        generation = _validate.whole("generation", self.generation, 1, MAX_ID)
+        object.__setattr__(self, "generation", generation)
 
     @property
     def tz(self) -> ZoneInfo:

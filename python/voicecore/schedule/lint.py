@@ -85,8 +85,8 @@ def lint(
         InvalidArgument: out of range.
     """
     begin = instant("after", after)
-    _validate.whole("days", days, 1, 3660)
-    _validate.number("spacing", spacing, 0.0, 86_400.0, "seconds")
+    days = _validate.whole("days", days, 1, 3660)
+    spacing = _validate.number("spacing", spacing, 0.0, 86_400.0, "seconds")
     end = min(begin + days * 86_400.0, LATEST - 1.0)
     found: list[Finding] = []
     live: list[ScheduleEntry] = []

@@ -119,7 +119,7 @@ def next_occurrences(
     Raises:
         InvalidArgument: out of range.
     """
-    _validate.whole("n", n, 1, 100_000)
+    n = _validate.whole("n", n, 1, 100_000)
     begin = instant("after", after)
     return list(islice((one for one in iterate(entry, begin) if one.due > begin), n))
 

@@ -83,8 +83,10 @@ class Interval:
     anchor: int = 0
 
     def __post_init__(self) -> None:
-        _validate.whole("every", self.every, 1, 366 * 86_400, "seconds")
-        _validate.whole("anchor", self.anchor, 0, LATEST - 1, "seconds since 1970")
+        every = _validate.whole("every", self.every, 1, 366 * 86_400, "seconds")
+        anchor = _validate.whole("anchor", self.anchor, 0, LATEST - 1, "seconds since 1970")
+        object.__setattr__(self, "every", every)
+        object.__setattr__(self, "anchor", anchor)
 
     def to_dict(self) -> dict[str, Any]:
         """As stored: `{"every": 3600, "anchor": 0}`."""

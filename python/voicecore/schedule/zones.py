@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from voicecore import _validate
 from voicecore.errors import InvalidArgument
 
 Gap = Literal["shift", "skip"]
@@ -65,11 +66,12 @@ def instant(name: str, value: float | datetime | None) -> float:
         if value.tzinfo is None:
             raise InvalidArgument(f"{name}: got {value!r} without a zone, expected an aware one")
         value = (value - _EPOCH) / _SECOND
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    seconds = _validate.real(value)
+    if seconds is None:
         raise InvalidArgument(f"{name}: got {value!r}, expected seconds since 1970 or a datetime")
-    if not EARLIEST <= value < LATEST:
+    if not EARLIEST <= seconds < LATEST:
         raise InvalidArgument(f"{name}: got {value!r}, expected an instant from 1970 to 2199")
-    return float(value)
+    return float(seconds)
 
 
 def local_of(seconds: float, zone: ZoneInfo) -> datetime:

@@ -128,7 +128,7 @@ class Scheduler:
         self._poll = _validate.number("poll", poll, 0.001, 60.0, "seconds")
         self._budget = _validate.whole("budget", budget, 1, 10_000)
         if retention is not None:
-            _validate.seconds("retention", retention)
+            retention = _validate.seconds("retention", retention)
         self._retention = retention
         self._doorbell = doorbell
         self._busy: Busy = busy

@@ -211,13 +211,15 @@ class Loop(LoopTask, Generic[F]):
             InvalidArgument: negative, too long, not finite, or no time at all.
             WrongType: not numbers or times, or both kinds together (also a TypeError).
         """
-        for unit, value in (("seconds", seconds), ("minutes", minutes), ("hours", hours)):
-            _validate.number(unit, value, -_validate.MAX_SECONDS, _validate.MAX_SECONDS)
+        most = _validate.MAX_SECONDS
+        seconds = _validate.number("seconds", seconds, -most, most)
+        minutes = _validate.number("minutes", minutes, -most, most)
+        hours = _validate.number("hours", hours, -most, most)
         if time is not None and any((seconds, minutes, hours)):
             raise WrongType("time: cannot be combined with seconds, minutes or hours")
         slots = () if time is None else _times.slots_of(time)
         self._period = _validate.seconds("interval", seconds + minutes * 60.0 + hours * 3600.0)
-        self._seconds, self._minutes, self._hours = float(seconds), float(minutes), float(hours)
+        self._seconds, self._minutes, self._hours = seconds, minutes, hours
         self._slots = slots
         if self._plan is not None and self.is_running():
             self._plan = self._make_plan(self._plan)
