@@ -418,11 +418,8 @@ class Engine:
 
 
 def _header_pairs(headers: Mapping[str, str] | None) -> list[tuple[str, str]]:
-    if headers is not None:
-        _validate.instance("headers", headers, Mapping, "a mapping of names to values")
-    pairs = [(str(name), str(value)) for name, value in (headers or {}).items()]
+    pairs = _validate.texts("headers", headers)
     for name, value in pairs:
-        _validate.text("headers", name + value)
         if not name or any(c in name + value for c in "\r\n\0") or ":" in name:
             raise InvalidArgument(
                 f"header {name!r}: {value!r}: expected one line, without ':' in the name"
