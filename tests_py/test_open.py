@@ -19,7 +19,7 @@ import pytest
 
 import voicecore
 from conftest import MUSIC, Runner
-from voicecore import Engine, ManualClock, MemorySink, NullSink
+from voicecore import Engine, ManualClock, MemorySink, NullSink, ToneSource
 
 
 async def media_samples(engine: Engine, clock: ManualClock, source: voicecore.Source) -> int:
@@ -183,6 +183,102 @@ def test_a_file_object_that_raises_is_the_sources_error(run: Runner) -> None:
                 await engine.open(Broken())
             with pytest.raises(voicecore.OpenError, match="expected bytes"):
                 await engine.open(Wrong())  # type: ignore[arg-type]
+
+    run(main())
+
+
+class Raising:
+    """A file-like object that gives some bytes, then raises."""
+
+    name = "raising"
+
+    def __init__(self, problem: BaseException, after: int = 0) -> None:
+        self.problem = problem
+        self.left = after
+        self.data = io.BytesIO(MUSIC.read_bytes())
+        self.raised = 0
+
+    def read(self, size: int) -> bytes:
+        if not self.left:
+            self.raised += 1
+            raise self.problem
+        size = min(size, self.left)
+        self.left -= size
+        return self.data.read(size)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        RuntimeError("on fire"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        asyncio.CancelledError("on fire"),
+        pytest.fail.Exception("on fire"),
+        RuntimeError("caf\udce9"),
+    ],
+    ids=repr,
+)
+def test_whatever_a_file_object_raises_is_the_sources_error_and_its_cause(
+    run: Runner, problem: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        broken = Raising(problem)
+        async with Engine() as engine:
+            # It was a time-out, a minute later.
+            with pytest.raises(voicecore.IOFailure, match=type(problem).__name__) as caught:
+                await engine.open(broken, timeout=60.0)
+        assert caught.value.__cause__ is problem
+        assert isinstance(problem, Exception) or broken.raised == 1
+
+    run(main())
+    ends = isinstance(problem, (KeyboardInterrupt, SystemExit))
+    assert [type(r.exc_info[1]) for r in caplog.records if r.exc_info] == [type(problem)] * ends
+
+
+@pytest.mark.parametrize("problem", [OSError(104, "gone"), SystemExit("gone")], ids=repr)
+def test_what_a_file_object_raises_on_the_way_is_the_cause_of_what_fails(
+    run: Runner, problem: BaseException, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        async with Engine(clock=clock) as engine:
+            source = await engine.open(Raising(problem, 100_000))
+            player = engine.play([source, ToneSource(440, 1.0)], NullSink())
+            await clock.advance(30)
+            await player.wait_finished()
+            ((track, error),) = player.take_track_errors()
+            assert (track, error.__cause__) == (0, problem)
+            player = engine.play(await engine.open(Raising(problem, 100_000)), NullSink())
+            await clock.advance(30)
+            with pytest.raises(voicecore.IOFailure, match="gone") as caught:
+                await player.wait_finished()
+            assert caught.value.__cause__ is problem
+            source = await engine.open(Raising(problem, 100_000))
+            with pytest.raises(voicecore.IOFailure, match="gone") as caught:
+                await voicecore.transcode(source, tmp_path / "a.ogg")
+            assert caught.value.__cause__ is problem
+
+    run(main())
+
+
+def test_a_file_object_whose_seek_returns_nothing_is_read_and_sought(run: Runner) -> None:
+    class Plain(io.BytesIO):
+        def seek(self, offset: int, whence: int = 0, /) -> int:
+            super().seek(offset, whence)
+            return None  # type: ignore[return-value]
+
+    class NoPosition(Plain):
+        def tell(self) -> int:
+            return None  # type: ignore[return-value]
+
+    async def main() -> None:
+        async with Engine() as engine:
+            source = await engine.open(Plain(MUSIC.read_bytes()), start=5.0)
+            assert source.info.seekable
+            assert source.info.duration == pytest.approx(24, abs=1)
+            with pytest.raises(voicecore.InvalidArgument, match=r"tell\(\) gave None, expected"):
+                await engine.open(NoPosition(b"x"))
 
     run(main())
 

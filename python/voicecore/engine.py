@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from voicecore import _bridge, _core, _validate
-from voicecore.errors import Closed, InvalidArgument, WrongType
+from voicecore.errors import Closed, InvalidArgument, VoicecoreError, WrongType
 from voicecore.player import Player
 from voicecore.settings import EncoderSettings
 from voicecore.sinks import OggSink, Sink
@@ -23,8 +23,10 @@ from voicecore.sources import (
     SAMPLE_RATE,
     Readable,
     Source,
+    _explained,
     _one_or_several,
     _path_of,
+    _Pump,
     _refuse_own_input,
     _stop_pumps,
     _stream_input,
@@ -257,7 +259,9 @@ class Engine:
         await _codec.ready()
         self._start()
         assert self._bridge is not None
-        location, native_input = _location_of(source)
+        location, given = _location_of(source)
+        pump = given if isinstance(given, _Pump) else None
+        native_input = given.native if isinstance(given, _Pump) else given
         path = _path_of(source)
         try:
             operation = _core.open_source(
@@ -273,10 +277,14 @@ class Engine:
                 certificates,
             )
         except BaseException:
-            if isinstance(native_input, _core.PumpedInput):
-                native_input.close()  # else its thread would wait for ever
+            if pump is not None:
+                pump.native.close()  # else its thread would wait for ever
             raise
-        return Source(await self._opened(operation), path)
+        try:
+            return Source(await self._opened(operation), path, pump)
+        except VoicecoreError as error:
+            _explained(error, [pump])
+            raise
 
     async def _opened(self, operation: _core.OpenOperation) -> _core.Source:
         bridge = self._bridge
@@ -431,7 +439,7 @@ def _certificates(ca_file: str | os.PathLike[str] | None) -> bytes:
     return b"" if ca_file is None else os.fsencode(_validate.path("ca_file", ca_file))
 
 
-def _location_of(source: Any) -> tuple[str, _core.MemoryInput | _core.PumpedInput | None]:
+def _location_of(source: Any) -> tuple[str, _core.MemoryInput | _Pump | None]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return "bytes", _core.MemoryInput(bytes(source))
     if isinstance(source, (str, os.PathLike)):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from voicecore import _bridge, _core, _validate
 from voicecore.errors import Closed, NotSeekable, VoicecoreError, from_native
 from voicecore.sinks import OggSink
-from voicecore.sources import SAMPLE_RATE, Source, _refuse_own_input
+from voicecore.sources import SAMPLE_RATE, Source, _explained, _refuse_own_input
 
 if TYPE_CHECKING:
     from voicecore.engine import Engine
@@ -78,6 +78,7 @@ class Player:
         self._bridge = bridge
         self._handle = handle
         self._tracks = [source.info for source in sources]
+        self._pumps = [source._pump for source in sources]
         self._sink = sink
         self._volume = volume
         self._native_control: _core.PlayerControl | None = None
@@ -154,6 +155,7 @@ class Player:
             _refuse_own_input(self._sink._file, [source])
         self._handle.append(source._handle)
         self._tracks.append(source.info)
+        self._pumps.append(source._pump)
 
     def close_playlist(self) -> None:
         """With `keep_open=True`: end after the last track, as without it."""
@@ -202,14 +204,17 @@ class Player:
         raw = self._handle.error()
         if raw is None:
             return None
-        return from_native(*raw, sink=self._handle.sink_failed)
+        return _explained(from_native(*raw, sink=self._handle.sink_failed), self._pumps)
 
     def take_track_errors(self) -> list[tuple[int, VoicecoreError]]:
         """The tracks that failed since the last call, with why; playing went on with the next.
 
         The failure of the last track is also the player's own `error`.
         """
-        return [(track, from_native(*raw)) for track, raw in self._handle.track_errors()]
+        return [
+            (track, _explained(from_native(*raw), self._pumps[track : track + 1]))
+            for track, raw in self._handle.track_errors()
+        ]
 
     def statistics(self) -> PlayerStatistics:
         """What was measured so far, or at the end. A few microseconds; from any thread."""

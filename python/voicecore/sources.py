@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import stat
 import threading
@@ -14,10 +15,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from voicecore import _bridge, _core, _validate
-from voicecore.errors import Closed, InvalidArgument
+from voicecore.errors import Closed, InvalidArgument, VoicecoreError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
+
+log = logging.getLogger("voicecore.sources")
 
 SAMPLE_RATE = 48_000
 """Samples per second and channel of everything past the decoder."""
@@ -73,8 +76,11 @@ class Source:
     An asynchronous context manager; closing a source that is playing does nothing to the player.
     """
 
-    def __init__(self, handle: _core.Source, path: str | None = None) -> None:
+    def __init__(
+        self, handle: _core.Source, path: str | None = None, pump: _Pump | None = None
+    ) -> None:
         self._handle = handle
+        self._pump = pump
         self._path = path  # absolute, of the file that it reads; None when that is not known
         self.info = SourceInfo._from_native(handle.info())
 
@@ -252,43 +258,70 @@ def _stop_pumps() -> None:
         pump.close()
 
 
-def _pump(stream: Any, requests: _core.PumpedInput) -> None:
-    """Serve read and seek requests until the native side is done with the stream."""
-    while True:
+class _Pump:
+    """Calls a file-like object for a native input, on a thread of its own."""
+
+    def __init__(self, stream: Any, seekable: bool, size: int | None) -> None:
+        self._stream = stream
+        self.native = _core.PumpedInput(seekable, size)
+        self._failure: tuple[str, BaseException] | None = None
+        _pumps.add(self.native)
+        threading.Thread(target=self._serve, name="vc-pump", daemon=True).start()
+
+    def cause_of(self, error: VoicecoreError) -> BaseException | None:
+        """What the object raised, if that is what `error` tells of."""
+        if self._failure is None or self._failure[0] not in str(error):
+            return None
+        return self._failure[1]
+
+    def _serve(self) -> None:
+        """Answer read and seek requests until the native side is done with the stream."""
         with contextlib.suppress(Closed):
-            request = requests.wait_request()
-            if request is None:
-                return
-            kind, argument = request
-            try:
-                if kind == "seek":
-                    stream.seek(argument)
-                    requests.complete_seek(argument)
+            while (request := self.native.wait_request()) is not None:
+                # After what is no Exception the object is not called again: it was to end more.
+                if self._failure is None or isinstance(self._failure[1], Exception):
+                    self._answer(*request)
                 else:
-                    data = stream.read(argument)
-                    if not isinstance(data, (bytes, bytearray, memoryview)):
-                        raise TypeError(
-                            f"read() of {stream!r} gave {type(data).__name__}, expected bytes"
-                        )
-                    requests.complete_read(bytes(data))
-            except (
-                Exception
-            ) as error:  # whatever the caller's object raises becomes the source's error
-                requests.fail(
-                    getattr(error, "errno", None) or 0, f"{type(error).__name__}: {error}"
-                )
-            continue
-        return
+                    self.native.fail(0, self._failure[0])
+
+    def _answer(self, kind: str, argument: int) -> None:
+        stream = self._stream
+        try:
+            if kind == "seek":
+                stream.seek(argument)
+                self.native.complete_seek(argument)
+            else:
+                data = stream.read(argument)
+                if not isinstance(data, (bytes, bytearray, memoryview)):
+                    raise TypeError(
+                        f"read() of {stream!r} gave {type(data).__name__}, expected bytes"
+                    )
+                self.native.complete_read(bytes(data))
+        except BaseException as error:  # whatever the object raises becomes the source's error
+            self._fail(kind, error)
+
+    def _fail(self, kind: str, error: BaseException) -> None:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            # Here nothing else sees them: they end a thread, and a source, but no process.
+            log.error("%s() of %r ends its source", kind, self._stream, exc_info=error)
+        words = ": ".join(filter(None, (type(error).__name__, str(error))))
+        words = words.encode("utf-8", "backslashreplace").decode()
+        self._failure = (words, error)
+        number = getattr(error, "errno", None)
+        known = number if isinstance(number, int) and 0 < number < 2**31 else 0
+        self.native.fail(known, words)
 
 
-def _stream_input(stream: Any) -> _core.PumpedInput:
+def _stream_input(stream: Any) -> _Pump:
     """A native input served by a thread that calls the file-like object."""
     size = None
     try:
         seekable = bool(getattr(stream, "seekable", lambda: False)())
         if seekable:
-            here = stream.tell()
-            size = stream.seek(0, 2) - here
+            # Asked by tell(): not everybody's seek() returns the position.
+            here = _position(stream)
+            stream.seek(0, 2)
+            size = _position(stream) - here
             stream.seek(here)
             if here:
                 stream = _Shifted(stream, here)
@@ -296,10 +329,14 @@ def _stream_input(stream: Any) -> _core.PumpedInput:
         raise InvalidArgument(
             f"source: {stream!r} cannot be used: {type(error).__name__}: {error}"
         ) from error
-    requests = _core.PumpedInput(seekable, size)
-    _pumps.add(requests)
-    threading.Thread(target=_pump, args=(stream, requests), name="vc-pump", daemon=True).start()
-    return requests
+    return _Pump(stream, seekable, size)
+
+
+def _position(stream: Any) -> int:
+    position = stream.tell()
+    if not isinstance(position, int):
+        raise TypeError(f"tell() gave {position!r}, expected a number of bytes")
+    return position
 
 
 class _Shifted:
@@ -328,6 +365,13 @@ def _path_of(source: Any) -> str | None:
     except Exception:  # bytes, a stream without a file, a file without a name
         return None
     return None
+
+
+def _explained(error: VoicecoreError, pumps: Iterable[_Pump | None]) -> VoicecoreError:
+    """`error` with what a file-like object raised as its cause, if it tells of that."""
+    causes = (pump.cause_of(error) for pump in pumps if pump is not None)
+    error.__cause__ = next((cause for cause in causes if cause is not None), error.__cause__)
+    return error
 
 
 def _one_or_several(source: Source | Iterable[Source]) -> list[Source]:

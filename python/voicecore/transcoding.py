@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from voicecore import _bridge, _core, _validate
 from voicecore.engine import _native_settings
-from voicecore.errors import InvalidArgument
+from voicecore.errors import InvalidArgument, VoicecoreError
 from voicecore.settings import EncoderSettings
-from voicecore.sources import SAMPLE_RATE, Source, _one_or_several, _refuse_own_input
+from voicecore.sources import SAMPLE_RATE, Source, _explained, _one_or_several, _refuse_own_input
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +117,8 @@ async def transcode(
         raise
     finally:
         bridge.unsubscribe(operation.id)
-    return TranscodeResult(**operation.result())
+    try:
+        return TranscodeResult(**operation.result())
+    except VoicecoreError as error:
+        _explained(error, [one._pump for one in sources])
+        raise
