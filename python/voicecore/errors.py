@@ -66,7 +66,15 @@ class HTTPStatusError(OpenError, OSError):
 
 
 class CertificateError(OpenError, OSError):
-    """The TLS handshake failed, or the certificate is not trusted."""
+    """The TLS handshake failed, or the certificate is not trusted.
+
+    Attributes:
+        verify_code: OpenSSL's reason not to trust the certificate, as in
+            `ssl.SSLCertVerificationError`: 18 is a self-signed one, 62 another host's. 0 when the
+            handshake failed for another reason; `errno` has that one where there is one.
+    """
+
+    verify_code: int = 0
 
 
 class SourceTimeout(OpenError, TimeoutError):
@@ -149,9 +157,13 @@ _DEFAULT_ERRNO: dict[type[VoicecoreError], int] = {
     SourceIsDirectory: _errno.EISDIR,
     AccessRefused: _errno.EACCES,
     SourceTimeout: _errno.ETIMEDOUT,
+    CertificateError: _errno.EPROTO,
     AddressInUse: _errno.EADDRINUSE,
 }
 
+
+_NOT_TRUSTED = ": the certificate is not trusted: "
+"""In the core's message when its number is OpenSSL's, no errno."""
 
 _STALE_REASONS = {1: "expired", 2: "taken", 3: "finished", 4: "unknown"}
 
@@ -182,6 +194,10 @@ def from_native(code: str, native: int, message: str, *, sink: bool = False) -> 
         failure = kind(_errno.EIO, message)
         failure.status = native
         return failure
+    if issubclass(kind, CertificateError) and _NOT_TRUSTED in message:
+        untrusted = kind(_errno.EPROTO, message)
+        untrusted.verify_code = native
+        return untrusted
     number = native if 0 < native < 200 and native in _errno.errorcode else 0
     number = number or _DEFAULT_ERRNO.get(kind, _errno.EIO)
     # OSError picks a subclass by errno only when called itself; ours stays what it is.
