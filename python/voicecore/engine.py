@@ -229,8 +229,13 @@ class Engine:
 
         Args:
             source: a path, an http(s) URL, the bytes of a file, or an object with `read(n)`.
-            start: seconds into the media at which playing begins.
-            headers: sent with every HTTP request.
+            start: seconds into the media at which playing begins. Exact, but for MP3 and AAC (ADTS)
+                of varying bitrate that come by HTTP or from a file-like object: nobody reads all of
+                it first, so places are worked out from the mean bitrate. So is `info.duration`
+                where no header tells it.
+            headers: sent with every HTTP request. A redirect to another host, port or scheme gets
+                neither `Authorization` nor `Cookie` nor the URL's user and password; all other
+                headers go along, also one with a key of the caller's in it.
             timeout: seconds without a byte, while connecting or reading, until it fails. An HTTP
                 transfer that had begun is connected anew first, with the same patience each time.
             reconnects: attempts in a row, without progress, to pick up a broken HTTP transfer.

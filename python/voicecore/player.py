@@ -106,7 +106,7 @@ class Player:
         """Go on at `position` seconds of the current track; past its end means the next track.
 
         The old audio ends with this call. The new begins within 50 ms for a local file; until then
-        the peer gets silence.
+        the peer gets silence. Exact, except where `Engine.open` says so of its `start`.
 
         Raises:
             InvalidArgument: a negative or absurd position.

@@ -108,7 +108,8 @@ class Receiver:
         mode: transport encryption.
         key: 32 bytes; none with mode "none".
         ssrc: the stream to listen to; None takes the first that comes.
-        ogg: record into this Ogg Opus file.
+        ogg: record into this Ogg Opus file. What is missing by the RTP timestamps, pauses too, is
+            silence there, 5 seconds at most for each: a longer pause is recorded as 5.
         log: keep an `Arrival` for each packet (at most a million).
         idle: end this many seconds after the last packet, also of one that the key or the SSRC does
             not fit as long as none has fitted; None waits on.

@@ -50,7 +50,8 @@ class SourceInfo:
     channels: int
     """Channels, of the file."""
     duration: float | None
-    """Seconds; None when nobody knows (a live stream)."""
+    """Seconds; None when nobody knows (a live stream). An estimate for MP3 and AAC (ADTS) of
+    varying bitrate, without a header that tells it, by HTTP or from a file-like object."""
     bitrate_kbps: float | None
     """kbit/s of the audio stream; None when unknown."""
     tags: Mapping[str, str]

@@ -155,7 +155,8 @@ def input_options(function: F) -> F:
             type=HeaderType(),
             multiple=True,
             metavar="'NAME: VALUE'",
-            help="Send this header with every HTTP request. Repeatable.",
+            help="Send this header with every HTTP request. Repeatable. A redirect to another host "
+            "gets no Authorization and no Cookie; any other header goes along.",
         ),
     ):
         function = option(function)

@@ -49,7 +49,8 @@ the Ogg file is finished and the statistics are written.
     type=opt.seconds_type(),
     default=0.0,
     show_default=True,
-    help="Where in the first file to begin.",
+    help="Where in the first file to begin. An estimate for a URL of MP3 or AAC (ADTS) with a "
+    "varying bitrate.",
 )
 @click.option(
     "--duration",

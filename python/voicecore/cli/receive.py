@@ -63,7 +63,8 @@ SIGINT and SIGTERM with the file finished and the result printed.
     "sink",
     type=opt.SinkType(grammar=RECORDING),
     metavar="ogg:PATH",
-    help="Record what arrives; an existing file is replaced. Or null:, the default.",
+    help="Record what arrives; an existing file is replaced. Pauses of more than 5 seconds are "
+    "recorded as 5. Or null:, the default.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON instead of words.")
 @click.option(
