@@ -126,10 +126,12 @@ class Claim:
             if self._leasing.done():
                 self._end_soon(outcome, self._leasing)
             else:
+                self._mutex._late.add(self._leasing)
                 self._leasing.add_done_callback(functools.partial(self._end_soon, outcome))
 
     def _end_soon(self, outcome: str, leasing: asyncio.Future[int]) -> None:
         # What came of it is looked at, so that asyncio does not complain.
+        self._mutex._late.discard(leasing)
         if not leasing.cancelled() and leasing.exception() is None:
             self._mutex._end_soon(self.key, leasing.result(), outcome)
 
@@ -183,6 +185,7 @@ class SessionMutex:
         self.single = single
         self._native = _core.SessionMutex(single)
         self._ending: set[asyncio.Task[None]] = set()
+        self._late: set[asyncio.Future[int]] = set()  # leases that come after the release
 
     def claim_nowait(self, key: str | int, entry_id: int | None = None) -> Claim | None:
         """Claim a key; None when it is held. Never waits, and is safe from any thread."""
@@ -201,8 +204,8 @@ class SessionMutex:
 
     async def settle(self) -> None:
         """Wait until every lease that was given back without waiting has ended in the file."""
-        while self._ending:
-            await asyncio.wait(set(self._ending))
+        while under_way := self._ending | self._late:
+            await asyncio.wait(under_way)
 
     def _end_soon(self, key: str, attempt: int, outcome: str) -> None:
         try:
