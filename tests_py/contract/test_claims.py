@@ -437,3 +437,30 @@ async def test_args_that_are_not_an_object_are_the_handlers_value_error(bench: B
         with pytest.raises(ValueError, match="args"):
             _ = command.args
         await queue.nack(command, "bad args")
+
+
+async def test_what_is_told_of_the_end_is_kept_also_when_utf_8_cannot_hold_it(bench: Bench) -> None:
+    odd, kept = "caf\udce9.mp3", "caf\\udce9.mp3"
+    async with bench.queue() as queue:
+        for end in (queue.ack, queue.nack):
+            number = await queue.enqueue("work")
+            await end(await one(queue), odd)
+            outcome = await queue.wait_result(number, 5)
+            assert kept in (outcome.result, outcome.error)
+        number = await queue.enqueue("work")
+        await queue.nack(await one(queue), odd, max_attempts=2)
+        found = await queue.get(number)
+        assert found is not None
+        assert found.error == kept
+
+
+@pytest.mark.parametrize(
+    "fields", [{"key": "\udce9"}, {"requested_by": "\udce9"}, {"args": {"a": "\udce9"}}], ids=str
+)
+async def test_what_is_sent_is_text_that_utf_8_can_hold(
+    bench: Bench, fields: dict[str, str]
+) -> None:
+    async with bench.queue() as queue:
+        with pytest.raises(InvalidArgument, match="UTF-8"):
+            await queue.enqueue("work", **fields)  # type: ignore[arg-type]
+        assert await queue.peek() == []

@@ -8,7 +8,7 @@ import pytest
 
 from contract.harness import Bench, Queue
 from voicecore import reference
-from voicecore.errors import Closed, StaleClaim
+from voicecore.errors import Closed, InvalidArgument, StaleClaim
 from voicecore.queue import CommandQueue
 from voicecore.sessions import SessionMutex, SessionTaken
 
@@ -146,6 +146,95 @@ async def test_a_cancelled_persist_gives_the_memory_back(bench: Bench) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert sessions.claim_nowait("a") is not None
+
+
+async def settle(sessions: SessionMutex | reference.SessionMutex) -> None:
+    """Until every lease that nobody waits for has ended."""
+    if isinstance(sessions, SessionMutex):
+        await sessions.settle()
+    while isinstance(sessions, reference.SessionMutex) and sessions._tasks:
+        await asyncio.wait(set(sessions._tasks))
+
+
+ROWS = "SELECT attempt, owner, outcome FROM bot_sessions"
+
+
+async def test_a_claim_has_one_lease_however_often_it_is_asked_for(bench: Bench) -> None:
+    async with bench.queue() as queue:
+        sessions = mutex(queue)
+        claim = sessions.claim_nowait("a")
+        assert claim is not None
+        assert list(await asyncio.gather(claim.persist(), claim.persist())) == [1, 1]
+        assert await claim.persist() == 1
+        assert claim.held
+        assert sessions.claim_nowait("a") is None
+        await claim.release()
+        assert bench.stranger(ROWS) == [[1, None, "done"]]
+
+
+async def test_a_release_while_the_lease_is_taken_gives_it_back(bench: Bench) -> None:
+    async with bench.queue() as queue:
+        sessions = mutex(queue)
+        claim = sessions.claim_nowait("a")
+        assert claim is not None
+        persist = asyncio.ensure_future(claim.persist())
+        await asyncio.sleep(0)
+        await claim.release("stopped")
+        with pytest.raises(Closed):
+            await persist
+        assert bench.stranger(ROWS) == [[1, None, "stopped"]]
+        again = sessions.claim_nowait("a")
+        assert again is not None
+        assert await again.persist() == 2
+        await again.release()
+
+
+async def test_a_cancelled_release_gives_the_lease_back_when_it_comes(bench: Bench) -> None:
+    async with bench.queue() as queue:
+        sessions = mutex(queue)
+        claim = sessions.claim_nowait("a")
+        assert claim is not None
+        persist = asyncio.ensure_future(claim.persist())
+        await asyncio.sleep(0)
+        release = asyncio.ensure_future(claim.release("stopped"))
+        await asyncio.sleep(0)
+        release.cancel()
+        await asyncio.wait([release, persist])
+        await settle(sessions)
+        assert release.cancelled()
+        assert isinstance(persist.exception(), Closed)
+        assert bench.stranger(ROWS) == [[1, None, "stopped"]]
+        assert sessions.claim_nowait("a") is not None
+
+
+async def test_a_cancelled_persist_gives_the_lease_back_and_disturbs_nobody(bench: Bench) -> None:
+    async with bench.queue() as queue:
+        sessions = mutex(queue)
+        claim = sessions.claim_nowait("a")
+        assert claim is not None
+        persist = asyncio.ensure_future(claim.persist())
+        await asyncio.sleep(0)
+        persist.cancel()
+        await asyncio.wait([persist])
+        assert sessions.claim_nowait("a") is not None
+        await settle(sessions)
+        assert bench.stranger(ROWS) == [[1, None, "cancelled"]]
+        assert sessions.claim_nowait("a") is None  # the second holder's still
+
+
+async def test_a_session_has_a_key_and_an_entry_that_can_be_stored(bench: Bench) -> None:
+    async with bench.queue() as queue:
+        sessions = mutex(queue)
+        for call in (sessions.claim_nowait, sessions.entry_of):
+            with pytest.raises(InvalidArgument, match="key: got None"):
+                call(None)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgument, match="entry_id: got 'x'"):
+            sessions.claim_nowait("a", "x")  # type: ignore[arg-type]
+        claim = sessions.claim_nowait("a")
+        assert claim is not None
+        await claim.persist()
+        await claim.release("caf\udce9")
+        assert bench.stranger(ROWS) == [[1, None, "caf\\udce9"]]
 
 
 async def test_statistics_count_leased_sessions(bench: Bench) -> None:

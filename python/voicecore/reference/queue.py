@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 import uuid
@@ -15,6 +14,7 @@ import aiosqlite
 
 from voicecore.errors import Closed, InvalidArgument, QueueTimeout
 from voicecore.queue import DEFAULT_KEY, Command, NewCommand, Outcome, QueueStatistics
+from voicecore.queue.convert import result_text, told
 from voicecore.reference import line as lines
 from voicecore.reference import schema
 from voicecore.reference.rows import COLUMNS, commands, new_row, stale
@@ -237,7 +237,7 @@ class CommandQueue:
 
     async def ack(self, command: Command, result: object = "done") -> None:
         """It is done: into the history, in one transaction. Raises `StaleClaim`."""
-        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+        text = result_text(result)
         async with self._writing() as db:
             await self._check(db, command)
             await self._finish(db, command.id, "done", result=text)
@@ -251,6 +251,7 @@ class CommandQueue:
         max_attempts: int = 1,
     ) -> bool:
         """It failed. True: it will be tried again (after 1, 2, 4 … 300 s by default)."""
+        text = told(error)
         async with self._writing() as db:
             row = await self._check(db, command)
             tried, most = row.attempt - row.given_back, max(row.max_attempts, max_attempts)
@@ -261,10 +262,10 @@ class CommandQueue:
                 await db.execute_fetchall(
                     "UPDATE bot_commands SET state = 'ready', lease_until = NULL, owner = NULL,"
                     " not_before = ?, error = ?, max_attempts = ? WHERE id = ?",
-                    (self._now() + round(retry_in * 1000), error, most, command.id),
+                    (self._now() + round(retry_in * 1000), text, most, command.id),
                 )
             else:
-                await self._finish(db, command.id, "failed", error=error)
+                await self._finish(db, command.id, "failed", error=text)
         return again
 
     async def give_back(self, command: Command) -> None:

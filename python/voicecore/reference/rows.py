@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import aiosqlite
 
 from voicecore.errors import InvalidArgument, StaleClaim
 from voicecore.queue import DEFAULT, Command, NewCommand, command_from_row, key_text
+from voicecore.queue.convert import args_text, entry_or_none, text_or_none
 
 COLUMNS = (
     "id, command, entry_id, key, args, requested_by, created_at, dedup_key, priority, not_before,"
@@ -40,7 +40,7 @@ def new_row(one: NewCommand | Mapping[str, Any] | Sequence[Any], now: int) -> tu
         if isinstance(one, Mapping):
             one = NewCommand(**one)
         new = one if isinstance(one, NewCommand) else NewCommand(*one)
-        args = json.dumps(dict(new.args or {}), ensure_ascii=False, allow_nan=False)
+        args = args_text(new.args or {})
         delay = now + round(new.delay * 1000) if new.delay > 0 else None
         if new.expires_after is DEFAULT:
             expires = None
@@ -55,13 +55,13 @@ def new_row(one: NewCommand | Mapping[str, Any] | Sequence[Any], now: int) -> tu
             f"a command: got {new}, expected a verb, delay >= 0, max_attempts >= 1"
         )
     return (
-        new.command,
-        new.entry_id,
+        text_or_none("command", new.command),
+        entry_or_none(new.entry_id),
         key_text(new.key),
         args,
-        new.requested_by,
+        text_or_none("requested_by", new.requested_by),
         now,
-        new.dedup_key,
+        text_or_none("dedup_key", new.dedup_key),
         new.priority,
         delay,
         expires,
