@@ -196,6 +196,14 @@ async def test_an_overtaking_stop_passes_a_barrier_and_holds_nobody(bench: Bench
         assert (await one(queue)).id == work
 
 
+async def test_an_overtaking_stop_passes_what_is_urgent(bench: Bench) -> None:
+    async with bench.queue() as queue:
+        stop = await queue.enqueue("stop", key="a", overtakes=True)
+        urgent = await queue.enqueue("play", 1, key="b", priority=5)
+        assert ids(await queue.claim(1)) == [stop]
+        assert ids(await queue.claim(1)) == [urgent]
+
+
 async def test_only_a_stop_can_overtake(bench: Bench) -> None:
     async with bench.queue() as queue:
         await queue.enqueue("work", key="a")

@@ -59,7 +59,8 @@ def heads(line: Sequence[Command], now: float) -> list[Command]:
     """The commands that may be claimed: the first due one of each key, urgent ones first.
 
     A key with a live claim is blocked. A command to every key is a barrier: it waits until nothing
-    before it is left, and nothing behind it starts before it ends. An overtaking stop passes all.
+    before it is left, and nothing behind it starts before it ends. An overtaking stop passes all,
+    urgent ones too.
     """
     running = [row for row in line if row.state == "claimed" and not lapsed(row, now)]
     # Also of those further down: what was delayed comes back to its old place in the line.
@@ -82,4 +83,4 @@ def heads(line: Sequence[Command], now: float) -> list[Command]:
         blocked.add(row.key)
         if free:
             found.append(row)
-    return sorted(found, key=lambda row: (-row.priority, row.id))
+    return sorted(found, key=lambda row: (not overtakes(row), -row.priority, row.id))
