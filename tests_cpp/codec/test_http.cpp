@@ -105,6 +105,105 @@ TEST_CASE("a chunked body that breaks off is not an end") {
     CHECK(source->error().native == 500);
 }
 
+namespace {
+
+// The body in chunks, without the last one unless `whole`.
+void send_chunked(Peer& peer, const std::string& body, bool whole, const std::string& more = {}) {
+    peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + more + "\r\n");
+    for (std::size_t at = 0; at < body.size(); at += 4096) {
+        const std::string part = body.substr(at, 4096);
+        std::stringstream head;
+        head << std::hex << part.size() << "\r\n";
+        if (!peer.send(head.str() + part + "\r\n")) return;
+    }
+    if (whole) peer.send("0\r\n\r\n");
+}
+
+// The body with a title after every `interval` bytes, as radios send it.
+std::string with_titles(const std::string& body, std::size_t interval) {
+    std::string out;
+    for (std::size_t at = 0; at < body.size(); at += interval) {
+        out += body.substr(at, interval);
+        if (at + interval > body.size()) break;
+        std::string title = at % (2 * interval) == 0 ? "StreamTitle='A song';" : "";
+        title.resize((title.size() + 15) / 16 * 16);
+        out += static_cast<char>(title.size() / 16) + title;
+    }
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("a file without a length that breaks off is not begun again, but fails") {
+    const std::string body = body_of("cbr.mp3");
+    const std::string front = body.substr(0, body.size() * 6 / 10);
+    const Server server{[&](const auto& asked, Peer& peer) {
+        send_chunked(peer, asked.number == 0 ? front : body, asked.number > 0);
+    }};
+    auto source = media::open(patient(server.url("/x")));
+    const auto pcm = read_pcm(*source);
+    CHECK(pcm.last == ReadStatus::failed);
+    CHECK(pcm.samples() < length_of("cbr.mp3") * 7 / 10);
+    CHECK(source->error().code == Errc::io);
+    CHECK(source->error().message.find("broke off at byte") != std::string::npos);
+    CHECK(server.requests() == 2);
+}
+
+TEST_CASE("a file without a length is continued by a server that has ranges") {
+    const std::string body = body_of("flac.flac");
+    const auto whole = read_pcm(*media::open("flac.flac"));
+    for (const bool closes : {false, true}) {
+        const Server server{[&](const auto& asked, Peer& peer) {
+            const auto from = static_cast<std::size_t>(asked.range);
+            if (from >= body.size()) {
+                return (void)peer.send("HTTP/1.1 416 No\r\nContent-Length: 0\r\n\r\n");
+            }
+            const std::string part = body.substr(from, 60'000);
+            const std::string length = std::to_string(part.size() + (closes ? 10'000 : 0));
+            peer.send("HTTP/1.1 206 Part\r\nContent-Length: " + length +
+                      "\r\nContent-Range: bytes " + std::to_string(from) + "-" +
+                      std::to_string(from + part.size() - 1) + "/*\r\n\r\n" + part);
+        }};
+        auto source = media::open(patient(server.url("/x")));
+        const auto pcm = read_pcm(*source);
+        CHECK(pcm.last == ReadStatus::end);
+        CHECK(pcm.values == whole.values);
+    }
+}
+
+TEST_CASE("a radio that breaks off is connected again, but not for ever") {
+    const std::string body = body_of("cbr.mp3");
+    std::atomic<int> breaks{1};
+    const Server server{[&](const auto& asked, Peer& peer) {
+        send_chunked(peer, body, asked.number >= breaks, "icy-name: A radio\r\n");
+    }};
+    auto source = media::open(patient(server.url("/x")));
+    auto pcm = read_pcm(*source);
+    CHECK(pcm.last == ReadStatus::end);
+    CHECK(pcm.samples() > length_of("cbr.mp3") * 18 / 10);
+    CHECK(server.requests() == 2);
+    breaks = 1'000'000;
+    source = media::open(patient(server.url("/x")));
+    pcm = read_pcm(*source);
+    CHECK(pcm.last == ReadStatus::failed);
+    CHECK(server.requests() == 2 + 3);
+}
+
+TEST_CASE("the titles that a radio sends between its bytes are not played") {
+    const std::string body = body_of("cbr.mp3");
+    const auto whole = read_pcm(*media::open("cbr.mp3"));
+    for (const char* head : {"ICY 200 OK\r\n", "HTTP/1.1 200 OK\r\n"}) {
+        const Server server{[&](const auto&, Peer& peer) {
+            peer.send(head + std::string{"icy-metaint: 4096\r\n\r\n"} + with_titles(body, 4096));
+        }};
+        auto source = media::open(patient(server.url("/x")));
+        const auto pcm = read_pcm(*source);
+        CHECK(pcm.last == ReadStatus::end);
+        CHECK(source->decode_errors() == 0);
+        CHECK(pcm.values == whole.values);
+    }
+}
+
 TEST_CASE("a server that closes early is asked for the rest, at the exact byte") {
     const std::string body = body_of("flac.flac");
     const Server server{[&](const auto& asked, Peer& peer) { answer(asked, peer, body, 30'000); }};

@@ -144,6 +144,12 @@ Status HttpExchange::parse_head(std::string_view head) {
         length_ = number(*told);
         left_ = length_.value_or(0);
     }
+    live_ = first.starts_with("ICY ") ||
+            std::any_of(headers_.begin(), headers_.end(),
+                        [](const auto& told) { return told.first.starts_with("icy-"); });
+    if (const auto* told = header("icy-metaint"); told != nullptr) {
+        until_title_ = title_interval_ = number(*told).value_or(0);
+    }
     return Done{};
 }
 
@@ -203,7 +209,37 @@ Status HttpExchange::next_chunk() {
     return Done{};
 }
 
+// One byte tells the title's length in units of 16 bytes. False: the body ends here.
+Result<bool> HttpExchange::skip_title() {
+    std::array<std::uint8_t, 255 * 16> title{};
+    auto got = read_body(std::span{title}.first(1));
+    if (!got) return std::move(got).error();
+    if (got.value() == 0) return false;
+    std::size_t left = std::size_t{title[0]} * 16;
+    while (left > 0) {
+        got = read_body(std::span{title}.first(left));
+        if (!got) return std::move(got).error();
+        if (got.value() == 0) return false;
+        left -= got.value();
+    }
+    until_title_ = title_interval_;
+    return true;
+}
+
 Result<std::size_t> HttpExchange::read(std::span<std::uint8_t> into) {
+    if (!has_titles()) return read_body(into);
+    if (until_title_ == 0) {
+        auto more = skip_title();
+        if (!more) return std::move(more).error();
+        if (!more.value()) return std::size_t{0};
+    }
+    auto got = read_body(into.first(static_cast<std::size_t>(
+        std::min<std::int64_t>(until_title_, static_cast<std::int64_t>(into.size())))));
+    if (got) until_title_ -= static_cast<std::int64_t>(got.value());
+    return got;
+}
+
+Result<std::size_t> HttpExchange::read_body(std::span<std::uint8_t> into) {
     if (chunked_ && left_ == 0 && !finished_) {
         if (auto next = next_chunk(); !next) return std::move(next).error();
     }

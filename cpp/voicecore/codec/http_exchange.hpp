@@ -34,6 +34,10 @@ class HttpExchange {
     [[nodiscard]] const std::string* header(std::string_view name) const noexcept;
     // Bytes of the body, when the head tells.
     [[nodiscard]] std::optional<std::int64_t> length() const noexcept { return length_; }
+    // A radio says so in its head (SHOUTcast's protocol, which Icecast speaks too).
+    [[nodiscard]] bool live() const noexcept { return live_; }
+    // Titles stand between the bytes, which are then not those of a file; read() leaves them out.
+    [[nodiscard]] bool has_titles() const noexcept { return title_interval_ > 0; }
 
     // Body bytes; 0 at its end. A body that stops before the end it promised is an error.
     [[nodiscard]] Result<std::size_t> read(std::span<std::uint8_t> into);
@@ -42,6 +46,8 @@ class HttpExchange {
     [[nodiscard]] Status read_head();
     [[nodiscard]] Status parse_head(std::string_view head);
     [[nodiscard]] Result<std::size_t> read_raw(std::span<std::uint8_t> into);
+    [[nodiscard]] Result<std::size_t> read_body(std::span<std::uint8_t> into);
+    [[nodiscard]] Result<bool> skip_title();
     [[nodiscard]] Result<std::string> read_line();
     [[nodiscard]] Status next_chunk();
 
@@ -57,6 +63,9 @@ class HttpExchange {
     bool finished_ = false;
     bool first_chunk_ = true;
     std::int64_t left_ = 0;  // of the body, or of the chunk
+    bool live_ = false;
+    std::int64_t title_interval_ = 0;  // audio bytes from one title to the next; 0: none are sent
+    std::int64_t until_title_ = 0;
 };
 
 }  // namespace voicecore::codec

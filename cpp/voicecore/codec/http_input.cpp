@@ -9,6 +9,7 @@ namespace voicecore::codec {
 namespace {
 
 constexpr int kMostRedirects = 8;
+constexpr int kNothingThere = 416;
 constexpr std::chrono::milliseconds kFirstPause{100};
 constexpr std::chrono::milliseconds kLongestPause{4'000};
 
@@ -60,10 +61,12 @@ Error status_error(const Url& url, const HttpExchange& exchange) {
     }
 }
 
-// Is it worth another attempt? What the server or the caller decided stays decided.
-bool passing(const Error& error) noexcept {
+}  // namespace
+
+bool worth_another_attempt(const Error& error) noexcept {
     switch (error.code) {
         case Errc::io:
+            return error.native != ESPIPE;
         case Errc::timeout:
             return true;
         case Errc::http:
@@ -72,8 +75,6 @@ bool passing(const Error& error) noexcept {
             return false;
     }
 }
-
-}  // namespace
 
 Status check_headers(const HttpHeaders& headers) {
     constexpr std::array<std::string_view, 7> kOurs{
@@ -102,6 +103,12 @@ Result<std::shared_ptr<HttpInput>> HttpInput::open(const Url& url, HttpOptions o
     if (auto checked = check_headers(options.headers); !checked) return std::move(checked).error();
     auto input = std::make_shared<HttpInput>(Key{}, url, std::move(options));
     auto stream = input->connect(0);
+    while (!stream && input->options_.patient && worth_another_attempt(stream.error()) &&
+           input->failures_ < input->options_.max_reconnects) {
+        ++input->failures_;
+        if (auto paused = input->pause_before_retry(); !paused) return std::move(paused).error();
+        stream = input->connect(0);
+    }
     if (!stream) return std::move(stream).error();
     input->active_ = std::move(stream).value();
     input->opened_ = true;
@@ -152,15 +159,17 @@ Result<std::unique_ptr<HttpExchange>> HttpInput::follow(std::int64_t offset) {
 }
 
 Result<HttpInput::Stream> HttpInput::connect(std::int64_t offset) {
-    auto exchange = follow(offset);
+    auto exchange = follow(live_ ? 0 : offset);  // a live stream simply goes on
     if (!exchange) return std::move(exchange).error();
     return accept(std::move(exchange).value(), offset);
 }
 
-// Makes a stream that stands at `offset` exactly, or refuses.
+// Makes a stream that stands at `offset` exactly, or refuses. Without a connection: nothing is left
+// there.
 Result<HttpInput::Stream> HttpInput::accept(std::unique_ptr<HttpExchange> exchange,
                                             std::int64_t offset) {
     const int status = exchange->status();
+    if (status == kNothingThere && offset > 0 && !size_) return Stream{};
     if (status != 200 && status != 206) return status_error(final_, *exchange);
     if (const auto* coding = exchange->header("content-encoding");
         coding != nullptr && lower(*coding) != "identity") {
@@ -173,18 +182,26 @@ Result<HttpInput::Stream> HttpInput::accept(std::unique_ptr<HttpExchange> exchan
     const auto range = status == 206 && told != nullptr ? parse_content_range(*told) : std::nullopt;
     std::optional<std::int64_t> size = range ? range->size : std::nullopt;
     if (status == 200) size = exchange->length();
+    // Its bytes are not ours to count.
+    if (exchange->has_titles()) size.reset();
     const Error changed{Errc::io, ESTALE,
                         final_.text() + ": the resource changed while it was read"};
     if (!opened_) {
         const auto* accepts = exchange->header("accept-ranges");
         ranges_ = status == 206 || (accepts != nullptr && lower(*accepts) == "bytes");
         size_ = size;
+        live_ = exchange->live() && !size;
         if (entity != nullptr) entity_ = *entity;
     } else if (size_ && ((size && *size != *size_) ||
                          (entity != nullptr && !entity_.empty() && *entity != entity_))) {
         return changed;
     }
-    Stream stream{std::move(exchange), status == 206 ? offset : 0};
+    if (live_ && offset > 0) {
+        return Stream{.exchange = std::move(exchange), .at = offset, .anew = SteadyClock{}.now()};
+    }
+    Stream stream{.exchange = std::move(exchange),
+                  .at = status == 206 ? offset : 0,
+                  .part = status == 206 && !size_ && !live_};
     if (status == 206) {
         if (!range || range->first != offset) {
             return Error{Errc::http, status,
@@ -194,10 +211,11 @@ Result<HttpInput::Stream> HttpInput::accept(std::unique_ptr<HttpExchange> exchan
         return stream;
     }
     // The server ignores ranges. A resource of known length is the same from its beginning, so what
-    // we had is dropped; a live stream simply goes on.
-    if (!size_) {
-        stream.at = offset;
-        return stream;
+    // we had is dropped. Without a length it may be another one, or be played twice.
+    if (!size_ && offset > 0) {
+        return Error{Errc::io, ESPIPE,
+                     final_.text() + " broke off at byte " + std::to_string(offset) +
+                         ", and the server does not continue it from there"};
     }
     if (auto dropped = drop(stream, offset); !dropped) return std::move(dropped).error();
     return stream;
@@ -227,6 +245,7 @@ Result<std::size_t> HttpInput::try_read(std::span<std::uint8_t> into) {
         auto stream = connect(position_);
         if (!stream) return std::move(stream).error();
         active_ = std::move(stream).value();
+        if (!active_.exchange) return std::size_t{0};
     }
     auto got = active_.exchange->read(into);
     if (got && got.value() == 0 && size_ && position_ < *size_) {
@@ -240,19 +259,33 @@ Result<std::size_t> HttpInput::read(std::span<std::uint8_t> into) {
     while (!ended_) {
         auto got = try_read(into);
         if (got) {
-            if (got.value() == 0) break;
-            failures_ = 0;
-            active_.at += static_cast<std::int64_t>(got.value());
-            position_ = active_.at;
-            return got;
+            if (got.value() > 0) {
+                note_progress(got.value());
+                return got;
+            }
+            // The next part, until the server has none.
+            if (!std::exchange(unfinished_, false)) break;
+            active_ = {};
+            continue;
         }
         active_ = {};
-        if (!passing(got.error()) || failures_ >= options_.max_reconnects) return got;
+        if (!worth_another_attempt(got.error()) || failures_ >= options_.max_reconnects) return got;
         ++failures_;
         if (auto paused = pause_before_retry(); !paused) return std::move(paused).error();
     }
     ended_ = true;
     return std::size_t{0};
+}
+
+void HttpInput::note_progress(std::size_t count) noexcept {
+    active_.at += static_cast<std::int64_t>(count);
+    position_ = active_.at;
+    unfinished_ = active_.part;
+    // Bytes of a live stream that began again say nothing: a server that always breaks off has them
+    // too. It has to last.
+    if (!active_.anew || SteadyClock{}.now() - *active_.anew > options_.connect.timeout) {
+        failures_ = 0;
+    }
 }
 
 // Immediately the first time, then longer and longer.

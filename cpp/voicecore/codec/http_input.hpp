@@ -15,7 +15,11 @@ struct HttpOptions {
     HttpHeaders headers;
     int max_reconnects = 5;  // in a row without a byte
     std::string ca_file;
+    bool patient = false;  // the first attempt, too, may be made again
 };
+
+// Might it go better the next time? What the server or the caller decided stays decided.
+[[nodiscard]] bool worth_another_attempt(const Error& error) noexcept;
 
 // Says what is wrong with headers that a caller wants sent.
 [[nodiscard]] Status check_headers(const HttpHeaders& headers);
@@ -45,12 +49,15 @@ class HttpInput final : public audio::ByteInput {
     struct Stream {
         std::unique_ptr<HttpExchange> exchange;
         std::int64_t at = 0;
+        bool part = false;                   // of a resource whose length the server keeps back
+        std::optional<TimePoint> anew = {};  // when a live stream began again, elsewhere
     };
     [[nodiscard]] Result<Stream> connect(std::int64_t offset);
     [[nodiscard]] Result<std::unique_ptr<HttpExchange>> follow(std::int64_t offset);
     [[nodiscard]] Result<Stream> accept(std::unique_ptr<HttpExchange> exchange,
                                         std::int64_t offset);
     [[nodiscard]] Status drop(Stream& stream, std::int64_t count);
+    void note_progress(std::size_t count) noexcept;
     [[nodiscard]] Result<std::size_t> try_read(std::span<std::uint8_t> into);
     [[nodiscard]] Status pause_before_retry();
 
@@ -60,10 +67,12 @@ class HttpInput final : public audio::ByteInput {
     SslContextPtr tls_;
     bool opened_ = false;
     bool ranges_ = false;
+    bool live_ = false;
     bool ended_ = false;  // a body of unknown length has come to its end
     std::optional<std::int64_t> size_;
     std::string entity_;  // the ETag, to notice that the resource changed
     std::int64_t position_ = 0;
+    bool unfinished_ = false;  // bytes came of a part that another one may follow
     Stream active_;
     Stream parked_;     // left for a look at another place, usually the end
     int failures_ = 0;  // in a row, without a byte
