@@ -381,32 +381,3 @@ TEST_CASE("HTML instead of audio is told as what it is") {
     }};
     CHECK(open_error(patient(server.url("/"))).code == Errc::unsupported);
 }
-
-TEST_CASE("HLS plays when playlists are allowed, and only from the web") {
-    const std::string body = body_of("aac.aac");
-    const std::size_t half = body.size() / 2;
-    const Server server{[&](const auto& asked, Peer& peer) {
-        const std::string list =
-            "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n"
-            "#EXTINF:1.6,\n" +
-            std::string{asked.target == "/evil" ? "file://" + path("a44.wav") : "1.aac"} +
-            "\n#EXTINF:1.6,\n2.aac\n#EXT-X-ENDLIST\n";
-        if (asked.target == "/1.aac") return answer(asked, peer, body.substr(0, half));
-        if (asked.target == "/2.aac") return answer(asked, peer, body.substr(half));
-        answer(asked, peer, list);
-    }};
-    auto wanted = patient(server.url("/list"));
-    CHECK(open_error(wanted).code == Errc::refused);
-    wanted.allow_playlists = true;
-    const auto pcm = read_pcm(*media::open(wanted));
-    CHECK(pcm.last == ReadStatus::end);
-    CHECK(pcm.samples() > length_of("aac.aac") * 9 / 10);
-    wanted.location = server.url("/evil");
-    auto evil = codec::open_media(wanted, nullptr);
-    if (evil) {
-        // The second segment is what it may play; never the file.
-        CHECK(read_pcm(*evil.value()).samples() < length_of("a44.wav") * 6 / 10);
-    } else {
-        CHECK_FALSE(evil.error().message.empty());
-    }
-}

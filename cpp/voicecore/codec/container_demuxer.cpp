@@ -72,10 +72,15 @@ ContainerDemuxer::~ContainerDemuxer() = default;
 Result<std::unique_ptr<ContainerDemuxer>> ContainerDemuxer::open(ByteReader reader,
                                                                  const AVInputFormat& format,
                                                                  std::string name,
-                                                                 NestedOpen nested) {
+                                                                 const NestedRules& nested) {
     auto demuxer = std::make_unique<ContainerDemuxer>(Key{});
     demuxer->name_ = std::move(name);
-    demuxer->nested_ = std::move(nested);
+    if (nested.open) {
+        demuxer->nested_ = std::make_unique<NestedInputs>(nested);
+        auto list = demuxer->nested_->begin(demuxer->name_, std::move(reader));
+        if (!list) return std::move(list).error();
+        reader = std::move(list).value();
+    }
     if (allowed("mov", format.name) && reader.seekable() && !reader.input().can_block()) {
         auto length = mp4_length(reader);
         if (!length) return std::move(length).error();
@@ -85,9 +90,15 @@ Result<std::unique_ptr<ContainerDemuxer>> ContainerDemuxer::open(ByteReader read
     if (!bridge) return std::move(bridge).error();
     demuxer->bridge_ = std::move(bridge).value();
     if (auto opened = demuxer->open_container(format); !opened) return std::move(opened).error();
-    if (auto picked = demuxer->pick_stream(); !picked) return std::move(picked).error();
-    if (auto read = demuxer->read_origin(); !read) return std::move(read).error();
+    auto begun = demuxer->pick_stream();
+    if (begun) begun = demuxer->read_origin();
+    if (!begun) {
+        // Nothing came because something could not be opened.
+        if (demuxer->nested_ && demuxer->nested_->failure()) return *demuxer->nested_->failure();
+        return std::move(begun).error();
+    }
     demuxer->fill_facts();
+    if (demuxer->nested_) demuxer->nested_->opened();
     return demuxer;
 }
 
@@ -96,35 +107,23 @@ int ContainerDemuxer::on_open(AVFormatContext* context, AVIOContext** io, const 
     auto& self = *static_cast<ContainerDemuxer*>(context->opaque);
     if (!self.nested_) return AVERROR(EPERM);
     try {
-        auto input = self.nested_(url);
-        if (!input) {
-            self.nested_failure_ = std::move(input).error();
-            return AVERROR(EIO);
-        }
-        auto bridge = AvioBridge::create(ByteReader{std::move(input).value()});
-        if (!bridge) return AVERROR(ENOMEM);
-        *io = bridge.value()->io();
-        self.nested_bridges_.push_back(std::move(bridge).value());
+        *io = self.nested_->open(url);
     } catch (const std::bad_alloc&) {
         return AVERROR(ENOMEM);
     }
-    return 0;
+    return *io == nullptr ? AVERROR(EIO) : 0;
 }
 
 int ContainerDemuxer::on_close(AVFormatContext* context, AVIOContext* io) noexcept {
     auto& self = *static_cast<ContainerDemuxer*>(context->opaque);
-    std::erase_if(self.nested_bridges_, [&](const auto& bridge) {
-        if (bridge->io() != io) return false;
-        if (bridge->failure()) self.nested_failure_ = bridge->failure();
-        return true;
-    });
+    if (self.nested_) self.nested_->close(io);
     return 0;
 }
 
 // The input's own failure tells more than what libavformat made of it.
 Status ContainerDemuxer::describe(int code) const {
     if (bridge_->failure()) return *bridge_->failure();
-    if (nested_failure_) return *nested_failure_;
+    if (nested_ && nested_->failure()) return *nested_->failure();
     return error_from_av(code, name_);
 }
 
@@ -147,6 +146,9 @@ Status ContainerDemuxer::open_container(const AVInputFormat& format) {
     av_dict_set(&options, "codec_whitelist", kDecoders, 0);
     av_dict_set(&options, "protocol_whitelist", kProtocols, 0);
     if (nested_) {
+        raw->interrupt_callback = {.callback = &NestedInputs::interrupted, .opaque = nested_.get()};
+        // Failures are counted here; newer versions give up after three.
+        av_dict_set(&options, "max_reload", "1000", 0);
         // Connections of libavformat's own would bypass our input.
         av_dict_set(&options, "http_persistent", "0", 0);
         av_dict_set(&options, "http_multiple", "0", 0);
@@ -332,7 +334,8 @@ DemuxStatus ContainerDemuxer::read_packet() {
     for (;;) {
         av_packet_unref(packet_.get());
         const int code = av_read_frame(context_.get(), packet_.get());
-        if (bridge_->failure() || (code < 0 && nested_failure_ && code != AVERROR_EOF)) {
+        // Where the newest segment is missing, the end of what came is not the end.
+        if (bridge_->failure() || (code < 0 && nested_ && nested_->failure())) {
             error_ = describe(code).error();
             return DemuxStatus::failed;
         }
@@ -394,7 +397,7 @@ DemuxStatus ContainerDemuxer::next(Packet& packet) {
 
 Status ContainerDemuxer::seek(Samples position) {
     error_ = {};
-    nested_failure_.reset();
+    if (nested_) nested_->forget_failure();
     bridge_->forget_failure();
     at_end_ = false;
     held_ = false;

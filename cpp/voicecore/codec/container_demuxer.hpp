@@ -2,18 +2,15 @@
 // FLAC, ...
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
 #include "voicecore/codec/avio_bridge.hpp"
 #include "voicecore/codec/demuxer.hpp"
 #include "voicecore/codec/mp4_length.hpp"
+#include "voicecore/codec/nested_inputs.hpp"
 
 namespace voicecore::codec {
-
-// Opens what a playlist refers to. Null: nothing may be opened.
-using NestedOpen = std::function<Result<std::shared_ptr<audio::ByteInput>>(const std::string& url)>;
 
 // Not thread-safe.
 class ContainerDemuxer final : public Demuxer {
@@ -24,7 +21,8 @@ class ContainerDemuxer final : public Demuxer {
     // addresses.
     static Result<std::unique_ptr<ContainerDemuxer>> open(ByteReader reader,
                                                           const AVInputFormat& format,
-                                                          std::string name, NestedOpen nested);
+                                                          std::string name,
+                                                          const NestedRules& nested);
     explicit ContainerDemuxer(Key) {}
     ~ContainerDemuxer() override;
 
@@ -32,6 +30,9 @@ class ContainerDemuxer final : public Demuxer {
     [[nodiscard]] DemuxStatus next(Packet& packet) override;
     [[nodiscard]] Status seek(Samples position) override;
     [[nodiscard]] Error error() const override { return error_; }
+    [[nodiscard]] std::uint64_t damage() const noexcept override {
+        return nested_ ? nested_->failures() : 0;
+    }
 
   private:
     static int on_open(AVFormatContext* context, AVIOContext** io, const char* url, int flags,
@@ -50,9 +51,7 @@ class ContainerDemuxer final : public Demuxer {
 
     std::string name_;
     std::optional<Mp4Length> mp4_;
-    NestedOpen nested_;
-    std::optional<Error> nested_failure_;
-    std::vector<std::unique_ptr<AvioBridge>> nested_bridges_;
+    std::unique_ptr<NestedInputs> nested_;  // of a playlist; null: nothing may be opened
     std::unique_ptr<AvioBridge> bridge_;
     FormatContextPtr context_;  // declared last: closes before what it reads from
     PacketPtr packet_;
@@ -62,8 +61,8 @@ class ContainerDemuxer final : public Demuxer {
     std::int64_t first_stamp_ = 0;  // of the first packet, in the stream's time base
     std::int64_t first_skip_ = 0;   // ticks that the container trims from its beginning
     std::int64_t grid_ = 0;         // every packet is a multiple of this many ticks; 0: not known
-    bool coarse_ = false;           // stamps are coarser than ticks
-    bool held_ = false;             // packet_ was read and not yet given
+    bool coarse_ = false;  // stamps are coarser than ticks
+    bool held_ = false;    // packet_ was read and not yet given
     bool at_end_ = false;
     Error error_;
 };

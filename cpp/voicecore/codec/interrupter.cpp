@@ -52,6 +52,8 @@ void Interrupter::resume() noexcept {
 
 WaitResult Interrupter::wait(int fd, short events, TimePoint deadline) noexcept {
     const SteadyClock clock;
+    deadline =
+        std::min(deadline, TimePoint{TimePoint::duration{limit_.load(std::memory_order_relaxed)}});
     for (;;) {
         if (interrupted()) return WaitResult::interrupted;
         const auto left = deadline - clock.now();

@@ -34,6 +34,12 @@ class Interrupter {
     // Waits for poll events on `fd` (-1: only for the interruption).
     [[nodiscard]] WaitResult wait(int fd, short events, TimePoint deadline) noexcept;
 
+    // Besides their own deadlines, all waits end there.
+    void set_limit(TimePoint limit) noexcept {
+        limit_.store(limit.time_since_epoch().count(), std::memory_order_relaxed);
+    }
+    void clear_limit() noexcept { set_limit(TimePoint::max()); }
+
     // Signs of life: how long ago was the last one?
     void touch() noexcept;
     [[nodiscard]] std::chrono::nanoseconds idle() const noexcept;
@@ -43,6 +49,7 @@ class Interrupter {
     std::atomic<bool> closed_{false};
     std::atomic<bool> poked_{false};
     std::atomic<std::int64_t> touched_{0};
+    std::atomic<std::int64_t> limit_{TimePoint::max().time_since_epoch().count()};
 };
 
 }  // namespace voicecore::codec

@@ -184,13 +184,16 @@ HttpOptions http_options(const OpenRequest& request, std::shared_ptr<Interrupter
 }
 
 // Entries of a playlist are opened under the rules of the request itself, and only over the web.
-NestedOpen playlist_opener(const OpenRequest& request, std::shared_ptr<Interrupter> interrupter) {
-    if (!request.allow_playlists) return nullptr;
-    return [options = http_options(request, std::move(interrupter)), first = request.location](
-               const std::string& address) -> Result<std::shared_ptr<audio::ByteInput>> {
+NestedRules playlist_rules(const OpenRequest& request,
+                           const std::shared_ptr<Interrupter>& interrupter) {
+    if (!request.allow_playlists) return {};
+    auto open = [options = http_options(request, interrupter), first = request.location](
+                    const std::string& address,
+                    bool patient) -> Result<std::shared_ptr<audio::ByteInput>> {
         auto url = parse_url(address);
         if (!url) return std::move(url).error();
         HttpOptions own = options;
+        own.patient = patient;
         // Headers were meant for the server that the caller named.
         const auto named = parse_url(first);
         if (!named || !url.value().same_origin(named.value())) own.headers.clear();
@@ -198,16 +201,22 @@ NestedOpen playlist_opener(const OpenRequest& request, std::shared_ptr<Interrupt
         if (!input) return std::move(input).error();
         return std::shared_ptr<audio::ByteInput>{std::move(input).value()};
     };
+    return {.open = std::move(open),
+            .interrupter = interrupter,
+            .timeout = request.timeout,
+            .max_failures = request.max_reconnects};
 }
 
 Result<std::unique_ptr<audio::MediaSource>> open_direct(std::shared_ptr<audio::ByteInput> input,
-                                                        const std::string& name, Samples start,
+                                                        const OpenRequest& request,
+                                                        const std::string& name,
                                                         const CancelPtr& cancel) {
     auto demuxer =
-        open_demuxer(ByteReader{std::move(input)}, {.name = name, .base = {}, .playlists = {}});
+        open_demuxer(ByteReader{std::move(input)},
+                     {.name = name, .base = {}, .playlists = {}, .asked = request.allow_playlists});
     if (!demuxer) return std::move(demuxer).error();
     if (cancel && cancel->cancelled()) return cancelled_error(name);
-    return make_source(make_direct_feed(std::move(demuxer).value()), name, start, cancel);
+    return make_source(make_direct_feed(std::move(demuxer).value()), name, request.start, cancel);
 }
 
 // Everything that can block: header and all run on the thread, since opening may block too.
@@ -231,7 +240,7 @@ Result<std::unique_ptr<audio::MediaSource>> open_url(const OpenRequest& request,
     const std::string name = url.value().text();
     OpenDemuxer open = [url = url.value(), options = http_options(request, stop), name,
                         playlists =
-                            playlist_opener(request, stop)]() -> Result<std::unique_ptr<Demuxer>> {
+                            playlist_rules(request, stop)]() -> Result<std::unique_ptr<Demuxer>> {
         auto input = HttpInput::open(url, options);
         if (!input) return std::move(input).error();
         const std::string base = input.value()->final_url().text();
@@ -250,8 +259,10 @@ Result<std::unique_ptr<audio::MediaSource>> open_url(const OpenRequest& request,
 Result<std::unique_ptr<audio::MediaSource>> open_blocking(
     const std::shared_ptr<audio::ByteInput>& input, std::shared_ptr<Interrupter> stop,
     const OpenRequest& request, const std::string& name, CancelPtr cancel) {
-    OpenDemuxer open = [input, name]() -> Result<std::unique_ptr<Demuxer>> {
-        return open_demuxer(ByteReader{input}, {.name = name, .base = {}, .playlists = {}});
+    OpenDemuxer open = [input, name,
+                        asked = request.allow_playlists]() -> Result<std::unique_ptr<Demuxer>> {
+        return open_demuxer(ByteReader{input},
+                            {.name = name, .base = {}, .playlists = {}, .asked = asked});
     };
     return open_threaded(std::move(open),
                          {.name = name,
@@ -269,7 +280,7 @@ Result<std::unique_ptr<audio::MediaSource>> open_path(const OpenRequest& request
     if (file.value().regular) {
         auto shared = std::make_shared<const OpenedFile>(std::move(file).value());
         return open_direct(std::make_shared<RegularFile>(std::move(shared), request.location),
-                           request.location, request.start, cancel);
+                           request, request.location, cancel);
     }
     auto stop = Interrupter::create();
     if (!stop) return std::move(stop).error();
@@ -292,7 +303,7 @@ Result<std::unique_ptr<audio::MediaSource>> open_any(const OpenRequest& request,
     if (request.input) {
         const std::string name = request.location.empty() ? "the input" : request.location;
         if (!request.input->can_block()) {
-            return open_direct(request.input, name, request.start, cancel);
+            return open_direct(request.input, request, name, cancel);
         }
         auto stop = Interrupter::create();
         if (!stop) return std::move(stop).error();

@@ -16,6 +16,18 @@ Result<std::unique_ptr<Demuxer>> named(Result<std::unique_ptr<D>> opened, const 
     return error;
 }
 
+Error refused_playlist(const std::string& kind, const DemuxRules& rules) {
+    std::string words = rules.name + " is a playlist (" + kind + ")";
+    if (rules.playlists.open || (rules.asked && kind != "hls")) {
+        words += "; only HLS playlists are followed";
+    } else if (rules.asked) {
+        words += "; playlists are followed only from http:// and https:// addresses";
+    } else {
+        words += ", which may name any file or address; playlists are opened only when allowed";
+    }
+    return {Errc::refused, 0, std::move(words)};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Demuxer>> open_demuxer(ByteReader reader, const DemuxRules& rules) {
@@ -30,20 +42,15 @@ Result<std::unique_ptr<Demuxer>> open_demuxer(ByteReader reader, const DemuxRule
         case Looks::frames:
             return named(FrameDemuxer::open(std::move(reader)), rules.name);
         case Looks::container:
-            return named(
-                ContainerDemuxer::open(std::move(reader), *seen.format, rules.name, nullptr),
-                rules.name);
+            return named(ContainerDemuxer::open(std::move(reader), *seen.format, rules.name, {}),
+                         rules.name);
         case Looks::playlist:
-            if (rules.playlists && seen.words == "hls") {
+            if (rules.playlists.open && seen.words == "hls") {
                 return named(ContainerDemuxer::open(std::move(reader), *seen.format, rules.base,
                                                     rules.playlists),
                              rules.name);
             }
-            return Error{Errc::refused, 0,
-                         rules.name + " is a playlist (" + seen.words +
-                             (rules.playlists ? "); only HLS playlists are followed"
-                                              : "), which may name any file or address; playlists "
-                                                "are opened only when allowed")};
+            return refused_playlist(seen.words, rules);
         case Looks::foreign:
             return Error{Errc::unsupported, 0,
                          rules.name + " looks like \"" + seen.words +

@@ -11,9 +11,10 @@
 namespace voicecore::codec {
 
 struct DemuxRules {
-    std::string name;      // for messages
-    std::string base;      // address that a playlist's entries are relative to
-    NestedOpen playlists;  // how to open them; null: playlists are refused
+    std::string name;  // for messages
+    std::string base;  // address that a playlist's entries are relative to
+    NestedRules playlists;
+    bool asked = false;  // the caller allowed playlists, but this one has no address
 };
 
 [[nodiscard]] Result<std::unique_ptr<Demuxer>> open_demuxer(ByteReader reader,
