@@ -61,6 +61,17 @@ std::int64_t packet_samples(const AVCodecParameters& parameters) noexcept {
     }
 }
 
+// libavformat finds places in these by the header's byte rate, which is rounded and may be
+// anything: seconds off. 0: it does better.
+std::int64_t block_samples(const AVInputFormat& format, const AVCodecParameters& parameters) {
+    const bool coded = parameters.codec_id == AV_CODEC_ID_ADPCM_MS ||
+                       parameters.codec_id == AV_CODEC_ID_ADPCM_IMA_WAV ||
+                       parameters.codec_id == AV_CODEC_ID_ADPCM_IMA_QT;
+    if (!coded || parameters.block_align <= 0 || !allowed(format.name, "wav,w64,aiff")) return 0;
+    AVCodecParameters copy = parameters;  // not const for libavcodec
+    return std::max(av_get_audio_frame_duration2(&copy, parameters.block_align), 0);
+}
+
 struct DictionaryDeleter {
     void operator()(AVDictionary** options) const noexcept { av_dict_free(options); }
 };
@@ -226,6 +237,9 @@ Status ContainerDemuxer::read_origin() {
     auto segment = make_segment({});
     if (!segment) return std::move(segment).error();
     segment_ = std::move(segment).value();
+    block_samples_ = block_samples(*context_->iformat, parameters);
+    first_byte_ = packet_->pos;
+    if (first_byte_ < 0) block_samples_ = 0;
     first_skip_ = trim_of(*packet_).front;
     if (segment_->opus) {
         // Matroska rounds the delay to milliseconds; the codec's header has it exactly.
@@ -347,6 +361,10 @@ DemuxStatus ContainerDemuxer::read_packet() {
     }
 }
 
+std::int64_t ContainerDemuxer::blocks_in(std::int64_t bytes) const noexcept {
+    return bytes / stream_->codecpar->block_align;
+}
+
 std::int64_t ContainerDemuxer::to_ticks(std::int64_t stamp) const noexcept {
     const std::int64_t ticks =
         av_rescale_q(stamp - first_stamp_, stream_->time_base, {1, segment_->rate});
@@ -376,6 +394,10 @@ DemuxStatus ContainerDemuxer::next(Packet& packet) {
     packet.duration = packet_->duration <= 0 ? 0
                                              : av_rescale_q(packet_->duration, stream_->time_base,
                                                             {1, segment_->rate});
+    if (block_samples_ > 0 && packet_->pos >= first_byte_) {
+        packet.start = blocks_in(packet_->pos - first_byte_) * block_samples_;
+        packet.duration = blocks_in(packet_->size) * block_samples_;
+    }
     packet.trim_end = trim_of(*packet_).back;
     if (segment_->opus) {
         const std::int64_t whole = opus_packet_samples(packet.data);
@@ -410,6 +432,13 @@ Status ContainerDemuxer::seek(Samples position) {
         position <= Samples{0}
             ? 0
             : av_rescale(position.count(), segment_->rate, kSampleRate) + first_skip_;
+    if (block_samples_ > 0) {
+        const std::int64_t byte =
+            first_byte_ + ticks / block_samples_ * stream_->codecpar->block_align;
+        const int code = av_seek_frame(context_.get(), stream_->index, byte, AVSEEK_FLAG_BYTE);
+        if (code < 0) return describe(code);
+        return Done{};
+    }
     const std::int64_t stamp = first_stamp_ + av_rescale_q_rnd(ticks, {1, segment_->rate},
                                                                stream_->time_base, AV_ROUND_DOWN);
     int code = av_seek_frame(context_.get(), stream_->index, stamp, AVSEEK_FLAG_BACKWARD);

@@ -46,6 +46,7 @@ class ContainerDemuxer final : public Demuxer {
     [[nodiscard]] Result<SegmentPtr> make_segment(
         std::span<const std::uint8_t> new_extradata) const;
     [[nodiscard]] DemuxStatus read_packet();
+    [[nodiscard]] std::int64_t blocks_in(std::int64_t bytes) const noexcept;
     [[nodiscard]] std::int64_t to_ticks(std::int64_t stamp) const noexcept;
     [[nodiscard]] Status describe(int code) const;
 
@@ -61,6 +62,9 @@ class ContainerDemuxer final : public Demuxer {
     std::int64_t first_stamp_ = 0;  // of the first packet, in the stream's time base
     std::int64_t first_skip_ = 0;   // ticks that the container trims from its beginning
     std::int64_t grid_ = 0;         // every packet is a multiple of this many ticks; 0: not known
+    // WAV and its like with blocks of one size: a packet's byte offset tells its place. 0: not so.
+    std::int64_t block_samples_ = 0;
+    std::int64_t first_byte_ = 0;
     bool coarse_ = false;  // stamps are coarser than ticks
     bool held_ = false;    // packet_ was read and not yet given
     bool at_end_ = false;
