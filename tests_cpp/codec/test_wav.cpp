@@ -82,6 +82,28 @@ std::string ms_blocks(int count, std::size_t block) {
 
 }  // namespace
 
+TEST_CASE("a sample rate that no recording has is refused with the number and the range") {
+    for (const std::uint32_t rate : {1U, 50U, 999U, 768'001U, 6'000'000U, 2'147'483'647U}) {
+        const WavFile file{{.rate = rate, .bytes_per_second = rate * 4}, noise(8'000)};
+        for (const Samples start : {Samples{0}, Samples{1'000}}) {
+            auto wanted = file.request();
+            wanted.start = start;
+            auto opened = codec::open_media(wanted, nullptr);
+            REQUIRE_FALSE(opened.ok());
+            INFO(opened.error().message);
+            CHECK(opened.error().code == Errc::unsupported);
+            CHECK(opened.error().message.find(std::to_string(rate) + " Hz") != std::string::npos);
+            CHECK(opened.error().message.find("1000 to 768000 Hz") != std::string::npos);
+        }
+    }
+    for (const std::uint32_t rate : {1'000U, 768'000U}) {
+        const WavFile file{{.rate = rate, .bytes_per_second = rate * 4}, noise(8'000)};
+        const auto pcm = read_pcm(*media::open(file.request()));
+        CHECK(pcm.last == ReadStatus::end);
+        CHECK(pcm.samples() == 2'000 * 48'000 / static_cast<std::int64_t>(rate));
+    }
+}
+
 TEST_CASE("a seek in ADPCM is exact, whatever byte rate the header tells") {
     const std::string ms_head = little(1'012, 2) + little(7, 2) + little(256, 2) + little(0, 2) +
                                 little(512, 2) + little(0xFF00, 2) + little(0, 2) + little(0, 2) +

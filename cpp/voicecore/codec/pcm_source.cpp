@@ -110,6 +110,7 @@ ReadStatus PcmSource::take_packet() {
 }
 
 bool PcmSource::begin_segment(const SegmentPtr& segment) {
+    if (auto checked = check_rate(segment->rate); !checked) return fail(std::move(checked).error());
     auto decoder = AudioDecoder::open(*segment);
     if (!decoder) return fail(std::move(decoder).error());
     decoder_ = std::move(decoder).value();
@@ -130,6 +131,9 @@ bool PcmSource::consume_frame() {
     const AVFrame& frame = decoder_->frame();
     ever_decoded_ = true;
     if (rate_ != frame.sample_rate) {
+        if (auto checked = check_rate(frame.sample_rate); !checked) {
+            return fail(std::move(checked).error());
+        }
         if (running_) {
             frame_waits_ = true;
             return finish_run();

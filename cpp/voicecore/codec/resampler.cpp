@@ -35,6 +35,14 @@ std::vector<double> alternate(int channels) {
 
 }  // namespace
 
+Status check_rate(int rate) {
+    if (rate >= kLowestRate && rate <= kHighestRate) return Done{};
+    return Error{Errc::unsupported, rate,
+                 "a sample rate of " + std::to_string(rate) + " Hz; " +
+                     std::to_string(kLowestRate) + " to " + std::to_string(kHighestRate) +
+                     " Hz were expected"};
+}
+
 std::int64_t Resampler::period(int rate) noexcept {
     return rate / std::gcd(rate, kSampleRate);
 }
@@ -57,11 +65,11 @@ Status Resampler::configure(const AVFrame& like) {
     format_ = like.format;
     layout_ = plain_layout(like.ch_layout);
     const int channels = like.ch_layout.nb_channels;
-    if (channels < 1 || channels > kMostChannels || rate_ < 1) {
+    if (channels < 1 || channels > kMostChannels) {
         return Error{Errc::unsupported, channels,
-                     std::to_string(channels) + " channels at " + std::to_string(rate_) +
-                         " Hz; 1 to 64 channels were expected"};
+                     std::to_string(channels) + " channels; 1 to 64 were expected"};
     }
+    if (auto checked = check_rate(rate_); !checked) return checked;
     AVChannelLayout stereo = AV_CHANNEL_LAYOUT_STEREO;  // not const for FFmpeg 5.1's sake
     copies_ = rate_ == kSampleRate && format_ == AV_SAMPLE_FMT_FLT &&
               av_channel_layout_compare(&layout_, &stereo) == 0;

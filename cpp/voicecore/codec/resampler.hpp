@@ -9,6 +9,12 @@
 
 namespace voicecore::codec {
 
+// What is resampled. Telephones have 8 kHz and the fastest converters 768 kHz; beyond, a header is
+// wrong, and one frame at a few Hz would become minutes of sound.
+inline constexpr int kLowestRate = 1'000;
+inline constexpr int kHighestRate = 768'000;
+[[nodiscard]] Status check_rate(int rate);
+
 // Not thread-safe. Starts without delay: output sample 0 belongs to input sample 0.
 class Resampler {
   public:
