@@ -70,7 +70,7 @@ PlayerHandle play(const EngineHandle& self, const py::list& sources, const SinkH
                   const opus::EncoderOptions& encoder, bool passthrough, bool paused,
                   bool keep_open) {
     const std::shared_ptr<engine::Engine> engine = self.shared();
-    const Samples pre_skip = pre_skip_of(sources, encoder, passthrough && volume == 1.0F);
+    const Samples pre_skip = pre_skip_of(sources, encoder);
     const std::shared_ptr<SinkBox> target = sink.shared();
     // One player at a time: from here on nobody else can start on this sink, so that one who finds
     // it busy takes no source and changes nothing about what plays there. Waited for without the

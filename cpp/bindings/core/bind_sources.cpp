@@ -339,11 +339,12 @@ std::unique_ptr<pipeline::Program> make_program(TakenSources& sources,
     return program;
 }
 
-Samples pre_skip_of(const py::list& sources, const opus::EncoderOptions& encoder, bool copied) {
-    if (!sources.empty() && copied) {
+// Opus packets, copied or decoded, are laid from their pre-skip on; other audio comes out of the
+// encoder with its look-ahead in front.
+Samples pre_skip_of(const py::list& sources, const opus::EncoderOptions& encoder) {
+    if (!sources.empty()) {
         const auto& first = sources[0].cast<const SourceHandle&>().get();
-        if (first.info().kind == audio::MediaKind::opus && first.info().no_passthrough.empty() &&
-            first.start() == Samples{0}) {
+        if (first.info().kind == audio::MediaKind::opus && first.start() == Samples{0}) {
             return first.info().pre_skip;
         }
     }

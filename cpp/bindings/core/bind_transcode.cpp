@@ -46,7 +46,7 @@ void bind_transcode(py::module_& module) {
             ogg.comments = std::move(comments);
             ogg.serial = serial;
             ogg.vendor = std::string{"voicecore "} + VOICECORE_VERSION;
-            ogg.pre_skip = pre_skip_of(sources, encoder, passthrough && volume == 1.0F);
+            ogg.pre_skip = pre_skip_of(sources, encoder);
             // In this order nothing is touched by a call that is refused: the sources go back when
             // the file cannot be made, and no file is made for sources that are not to be had.
             TakenSources taken{sources};

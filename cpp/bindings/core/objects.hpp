@@ -121,9 +121,8 @@ struct ProgramSettings {
 [[nodiscard]] std::unique_ptr<pipeline::Program> make_program(TakenSources& sources,
                                                               const ProgramSettings& settings);
 // The samples that a player of the resulting Ogg file has to skip: the first source's own pre-skip
-// when it is copied, else the encoder's look-ahead.
-[[nodiscard]] Samples pre_skip_of(const py::list& sources, const opus::EncoderOptions& encoder,
-                                  bool copied);
+// when it is Opus, else the encoder's look-ahead.
+[[nodiscard]] Samples pre_skip_of(const py::list& sources, const opus::EncoderOptions& encoder);
 // Percentiles and non-empty buckets of a histogram, in milliseconds.
 template <class Kind>
 [[nodiscard]] py::dict histogram_dict(const typename Kind::Snapshot& snapshot) {
