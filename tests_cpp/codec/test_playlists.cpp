@@ -192,3 +192,113 @@ TEST_CASE("opening a playlist takes no longer than the time-out in all") {
     CHECK(std::chrono::steady_clock::now() - begun < 1'500ms);
     CHECK(server.requests() < 8);
 }
+
+namespace {
+
+// Segments of 20 whole frames of one AAC file, with their lengths in a list.
+struct Segments {
+    std::vector<std::string> bodies;
+    std::string list = kHead;
+    Segments() {
+        constexpr int kFrames = 20;
+        const std::string all = http_test::file_bytes(path("aac.aac"));
+        int frames = 0;
+        const auto finish = [&] {
+            std::stringstream line;
+            line.precision(12);
+            line << "#EXTINF:" << frames * 1024 / 44'100.0 << ",\n"
+                 << bodies.size() - 1 << ".aac\n";
+            list += line.str();
+            frames = 0;
+        };
+        for (std::size_t at = 0; at + 7 <= all.size();) {
+            const auto byte = [&](std::size_t i) {
+                return static_cast<std::size_t>(static_cast<unsigned char>(all[at + i]));
+            };
+            const std::size_t size = (byte(3) & 3U) << 11U | byte(4) << 3U | byte(5) >> 5U;
+            if (frames == 0) bodies.emplace_back();
+            bodies.back() += all.substr(at, size);
+            at += size;
+            if (++frames == kFrames) finish();
+        }
+        if (frames > 0) finish();
+        list += "#EXT-X-ENDLIST\n";
+    }
+    void serve(const http_test::Request& asked, Peer& peer) const {
+        if (asked.target == "/master") {
+            return answer(asked, peer, "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlist\n");
+        }
+        if (asked.target == "/list") return answer(asked, peer, list);
+        answer(asked, peer, bodies.at(static_cast<std::size_t>(std::stoi(asked.target.substr(1)))));
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a seek in a playlist is exact and asks only for the segments from there on") {
+    const Segments segments;
+    const Server server{[&](const auto& asked, Peer& peer) { segments.serve(asked, peer); }};
+    for (const char* first : {"/list", "/master"}) {
+        const auto wanted = following(server.url(first));
+        const auto whole = read_pcm(*media::open(wanted));
+        CHECK(whole.continuous);
+        auto source = media::open(wanted);
+        REQUIRE(source->info().seekable);
+        for (const std::int64_t place : {100'000, 30'000, 22'291, 140'000, 1, 90'000, 0}) {
+            INFO(first << " at " << place);
+            source->seek(Samples{place});
+            const auto part = read_pcm(*source, 4'000);
+            CHECK(part.begin == place);
+            CHECK(error_db(whole.values, place, part.values) < -60);
+        }
+        source->seek(Samples{*source->info().duration});
+        CHECK(read_pcm(*source).samples() == 0);
+        auto later = wanted;
+        later.start = Samples{120'000};
+        const int before = server.requests();
+        const auto rest = read_pcm(*media::open(later));
+        CHECK(rest.begin == 120'000);
+        CHECK(rest.samples() == whole.samples() - 120'000);
+        CHECK(server.requests() - before < 12);
+    }
+}
+
+TEST_CASE("a seek that comes while another one opens the playlist anew is carried out") {
+    const Segments segments;
+    const Server server{[&](const auto& asked, Peer& peer) {
+        const timespec pause{0, 20'000'000};
+        ::nanosleep(&pause, nullptr);
+        segments.serve(asked, peer);
+    }};
+    auto source = media::open(following(server.url("/list")));
+    for (int i = 0; i < 10; ++i) {
+        const timespec pause{0, 7'000'000};
+        ::nanosleep(&pause, nullptr);
+        source->seek(Samples{i % 2 == 0 ? 120'000 : 60'000});
+    }
+    source->seek(Samples{80'000});
+    CHECK(read_pcm(*source, 1'000).begin == 80'000);
+}
+
+TEST_CASE("segments that are ranges of one file are read from their place") {
+    const Segments segments;
+    std::string list = kHead;
+    std::string all;
+    for (const std::string& body : segments.bodies) {
+        list += "#EXTINF:0.464399,\n#EXT-X-BYTERANGE:" + std::to_string(body.size()) +
+                (all.empty() ? "@0" : "") + "\nall.aac\n";
+        all += body;
+    }
+    list += "#EXT-X-ENDLIST\n";
+    const Server server{[&](const auto& asked, Peer& peer) {
+        answer(asked, peer, asked.target == "/list" ? list : all);
+    }};
+    const Server plain{[&](const auto& asked, Peer& peer) { segments.serve(asked, peer); }};
+    const auto whole = read_pcm(*media::open(following(plain.url("/list"))));
+    auto source = media::open(following(server.url("/list")));
+    CHECK(read_pcm(*source).values == whole.values);
+    source->seek(Samples{100'000});
+    const auto part = read_pcm(*source, 4'000);
+    CHECK(part.begin == 100'000);
+    CHECK(error_db(whole.values, 100'000, part.values) < -60);
+}

@@ -100,25 +100,30 @@ Result<std::unique_ptr<ContainerDemuxer>> ContainerDemuxer::open(ByteReader read
     auto bridge = AvioBridge::create(std::move(reader));
     if (!bridge) return std::move(bridge).error();
     demuxer->bridge_ = std::move(bridge).value();
-    if (auto opened = demuxer->open_container(format); !opened) return std::move(opened).error();
-    auto begun = demuxer->pick_stream();
-    if (begun) begun = demuxer->read_origin();
-    if (!begun) {
+    demuxer->format_ = &format;
+    if (auto begun = demuxer->begin(); !begun) {
         // Nothing came because something could not be opened.
         if (demuxer->nested_ && demuxer->nested_->failure()) return *demuxer->nested_->failure();
         return std::move(begun).error();
     }
     demuxer->fill_facts();
+    demuxer->whole_ = {.stamp = demuxer->first_stamp_,
+                       .base = demuxer->stream_->time_base,
+                       .skip = demuxer->first_skip_,
+                       .segment = demuxer->segment_};
     if (demuxer->nested_) demuxer->nested_->opened();
     return demuxer;
 }
 
 int ContainerDemuxer::on_open(AVFormatContext* context, AVIOContext** io, const char* url, int,
-                              AVDictionary**) noexcept {
+                              AVDictionary** options) noexcept {
     auto& self = *static_cast<ContainerDemuxer*>(context->opaque);
     if (!self.nested_) return AVERROR(EPERM);
     try {
-        *io = self.nested_->open(url);
+        // A segment may be a part of a file; libavformat counts its bytes itself.
+        const auto* from =
+            options == nullptr ? nullptr : av_dict_get(*options, "offset", nullptr, 0);
+        *io = self.nested_->open(url, from == nullptr ? 0 : std::atoll(from->value));
     } catch (const std::bad_alloc&) {
         return AVERROR(ENOMEM);
     }
@@ -138,7 +143,17 @@ Status ContainerDemuxer::describe(int code) const {
     return error_from_av(code, name_);
 }
 
-Status ContainerDemuxer::open_container(const AVInputFormat& format) {
+// Up to the first packet.
+Status ContainerDemuxer::begin() {
+    stream_ = nullptr;
+    auto begun = open_container();
+    if (begun) begun = pick_stream();
+    if (begun) begun = read_origin();
+    return begun;
+}
+
+Status ContainerDemuxer::open_container() {
+    const AVInputFormat& format = *format_;
     AVFormatContext* raw = avformat_alloc_context();
     if (raw == nullptr) return error_from_av(AVERROR(ENOMEM), name_);
     raw->pb = bridge_->io();
@@ -345,6 +360,7 @@ void ContainerDemuxer::fill_facts() {
 }
 
 DemuxStatus ContainerDemuxer::read_packet() {
+    if (!context_) return DemuxStatus::failed;  // a seek in a playlist failed
     for (;;) {
         av_packet_unref(packet_.get());
         const int code = av_read_frame(context_.get(), packet_.get());
@@ -367,7 +383,7 @@ std::int64_t ContainerDemuxer::blocks_in(std::int64_t bytes) const noexcept {
 
 std::int64_t ContainerDemuxer::to_ticks(std::int64_t stamp) const noexcept {
     const std::int64_t ticks =
-        av_rescale_q(stamp - first_stamp_, stream_->time_base, {1, segment_->rate});
+        begins_ + av_rescale_q(stamp - first_stamp_, stream_->time_base, {1, segment_->rate});
     if (!coarse_ || grid_ <= 0) return ticks - first_skip_;
     return (ticks + grid_ / 2) / grid_ * grid_ - first_skip_;
 }
@@ -417,6 +433,34 @@ DemuxStatus ContainerDemuxer::next(Packet& packet) {
     return DemuxStatus::packet;
 }
 
+// libavformat looks for the place by stamps: segments of plain AAC or mp3 have none, those of
+// MPEG-TS only on some packets, and fragments of mp4 are given up. So the playlist is opened anew
+// without the segments before, and the decoder drops what is left.
+Status ContainerDemuxer::open_again_at(Samples position) {
+    context_.reset();
+    auto bridge = AvioBridge::create(nested_->begin_at(position));
+    if (!bridge) return std::move(bridge).error();
+    bridge_ = std::move(bridge).value();
+    auto begun = begin();
+    nested_->opened();
+    if (!begun) return begun;
+    const AVCodecParameters& now = *segment_->parameters;
+    const AVCodecParameters& then = *whole_.segment->parameters;
+    if (now.codec_id == then.codec_id && segment_->rate == whole_.segment->rate &&
+        now.ch_layout.nb_channels == then.ch_layout.nb_channels) {
+        segment_ = whole_.segment;  // for the decoder nothing begins
+    }
+    first_skip_ = whole_.skip;
+    // By its stamp, where segments have stamps of one time line; else by the lengths in the list.
+    const AVRational base = stream_->time_base;
+    const Samples stamped{av_rescale_q(first_stamp_ - av_rescale_q(whole_.stamp, whole_.base, base),
+                                       base, {1, kSampleRate})};
+    const Samples listed = nested_->nearest_begin(stamped);
+    const Samples place = std::abs((stamped - listed).count()) < kSampleRate / 2 ? stamped : listed;
+    begins_ = av_rescale(place.count(), segment_->rate, kSampleRate);
+    return Done{};
+}
+
 Status ContainerDemuxer::seek(Samples position) {
     error_ = {};
     if (nested_) nested_->forget_failure();
@@ -427,6 +471,7 @@ Status ContainerDemuxer::seek(Samples position) {
         at_end_ = true;
         return Done{};
     }
+    if (nested_) return open_again_at(std::max(position, Samples{0}));
     // The beginning includes what is skipped there: decoders start up in it.
     const std::int64_t ticks =
         position <= Samples{0}

@@ -38,7 +38,9 @@ class ContainerDemuxer final : public Demuxer {
     static int on_open(AVFormatContext* context, AVIOContext** io, const char* url, int flags,
                        AVDictionary** options) noexcept;
     static int on_close(AVFormatContext* context, AVIOContext* io) noexcept;
-    [[nodiscard]] Status open_container(const AVInputFormat& format);
+    [[nodiscard]] Status begin();
+    [[nodiscard]] Status open_container();
+    [[nodiscard]] Status open_again_at(Samples position);
     [[nodiscard]] Status pick_stream();
     [[nodiscard]] Status read_origin();
     [[nodiscard]] std::optional<std::int64_t> exact_end() const noexcept;
@@ -56,12 +58,22 @@ class ContainerDemuxer final : public Demuxer {
     std::unique_ptr<AvioBridge> bridge_;
     FormatContextPtr context_;  // declared last: closes before what it reads from
     PacketPtr packet_;
+    const AVInputFormat* format_ = nullptr;
     const AVStream* stream_ = nullptr;
     StreamFacts facts_;
     SegmentPtr segment_;
     std::int64_t first_stamp_ = 0;  // of the first packet, in the stream's time base
-    std::int64_t first_skip_ = 0;   // ticks that the container trims from its beginning
-    std::int64_t grid_ = 0;         // every packet is a multiple of this many ticks; 0: not known
+    // The same of a playlist's own beginning, which a seek leaves behind.
+    struct Whole {
+        std::int64_t stamp = 0;
+        AVRational base{0, 1};
+        std::int64_t skip = 0;
+        SegmentPtr segment;
+    };
+    Whole whole_;
+    std::int64_t begins_ = 0;      // where that packet is: ticks, 0 unless a playlist was cut
+    std::int64_t first_skip_ = 0;  // ticks that the container trims from its beginning
+    std::int64_t grid_ = 0;        // every packet is a multiple of this many ticks; 0: not known
     // WAV and its like with blocks of one size: a packet's byte offset tells its place. 0: not so.
     std::int64_t block_samples_ = 0;
     std::int64_t first_byte_ = 0;

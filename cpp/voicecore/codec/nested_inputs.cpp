@@ -1,5 +1,8 @@
 #include "voicecore/codec/nested_inputs.hpp"
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "voicecore/codec/http_input.hpp"
 #include "voicecore/codec/native_error.hpp"
 #include "voicecore/codec/playlist.hpp"
@@ -9,12 +12,18 @@ namespace {
 constexpr int kMostOpens = 200;  // until the first audio; ten variants with renditions take 60
 }
 
-NestedInputs::NestedInputs(NestedRules rules)
-    : rules_{std::move(rules)}, deadline_{SteadyClock{}.now() + rules_.timeout} {
-    rules_.interrupter->set_limit(deadline_);
+NestedInputs::NestedInputs(NestedRules rules) : rules_{std::move(rules)} {
+    opening();
 }
 
 NestedInputs::~NestedInputs() = default;
+
+void NestedInputs::opening() noexcept {
+    opening_ = true;
+    opens_ = 0;
+    deadline_ = SteadyClock{}.now() + rules_.timeout;
+    rules_.interrupter->set_limit(deadline_);
+}
 
 void NestedInputs::opened() noexcept {
     opening_ = false;
@@ -34,11 +43,40 @@ Result<ByteReader> NestedInputs::begin(const std::string& url, ByteReader reader
     auto text = read_playlist(reader, url);
     if (!text) return std::move(text).error();
     if (!text.value()) return reader;
+    first_ = url;
     return keep(url, *std::move(text).value());
 }
 
-AVIOContext* NestedInputs::open(const std::string& url) {
+ByteReader NestedInputs::begin_at(Samples position) {
+    from_ = position;
+    begin_.clear();
+    failure_.reset();
+    opening();
+    return give(lists_[first_]);
+}
+
+Samples NestedInputs::nearest_begin(Samples near) const noexcept {
+    const auto distance = [near](Samples place) { return std::abs((place - near).count()); };
+    const auto nearest =
+        std::min_element(begin_.begin(), begin_.end(),
+                         [&distance](Samples a, Samples b) { return distance(a) < distance(b); });
+    return nearest == begin_.end() ? Samples{0} : *nearest;
+}
+
+ByteReader NestedInputs::give(const List& list) {
+    if (list.live || from_ <= Samples{0}) return text_reader(list.text);
+    auto cut = cut_playlist(list.text, std::chrono::duration_cast<std::chrono::nanoseconds>(from_));
+    if (cut.begins.count() > 0) {
+        begin_.push_back(std::chrono::round<Samples>(cut.begins));
+    }
+    return text_reader(std::move(cut.text));
+}
+
+AVIOContext* NestedInputs::open(const std::string& url, std::int64_t offset) {
     auto reader = fetch(url);
+    if (reader && offset > 0) {
+        if (auto moved = reader.value().seek(offset); !moved) reader = std::move(moved).error();
+    }
     if (!reader) {
         note(std::move(reader).error());
         return nullptr;
@@ -79,17 +117,18 @@ Status NestedInputs::check_limits(const std::string& url) {
 Result<ByteReader> NestedInputs::fetch(const std::string& url) {
     if (auto checked = check_limits(url); !checked) return std::move(checked).error();
     const auto known = lists_.find(url);
+    if (known != lists_.end() && !known->second.live) return give(known->second);
     auto reader = fetch_once(url, known == lists_.end());
     if (reader || known == lists_.end()) return reader;
     // Its last state stands in for it: libavformat finds nothing new there and comes again after
     // half a segment. An error would end the track.
-    LiveList& list = known->second;
+    List& list = known->second;
     if (!worth_another_attempt(reader.error()) || list.failures >= rules_.max_failures) {
         return reader;
     }
     ++list.failures;
     rules_.interrupter->touch();
-    return text_reader(list.text);
+    return give(list);
 }
 
 Result<ByteReader> NestedInputs::fetch_once(const std::string& url, bool patient) {
@@ -105,8 +144,10 @@ Result<ByteReader> NestedInputs::fetch_once(const std::string& url, bool patient
 
 Result<ByteReader> NestedInputs::keep(const std::string& url, std::string text) {
     if (auto checked = check_playlist(text, url); !checked) return std::move(checked).error();
-    if (is_live_playlist(text)) lists_[url] = LiveList{.text = text, .failures = 0};
-    return text_reader(std::move(text));
+    List& list = lists_[url];
+    list = List{.text = std::move(text)};
+    list.live = is_live_playlist(list.text);
+    return give(list);
 }
 
 void NestedInputs::note(Error error) {

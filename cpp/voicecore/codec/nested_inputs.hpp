@@ -37,10 +37,15 @@ class NestedInputs {
 
     // The playlist with which it all begins.
     [[nodiscard]] Result<ByteReader> begin(const std::string& url, ByteReader reader);
+    // The same once more, for a context that is to begin there: lists of segments leave out those
+    // that lie before.
+    [[nodiscard]] ByteReader begin_at(Samples position);
+    // Where lists that were given since begin: the nearest place to `near`.
+    [[nodiscard]] Samples nearest_begin(Samples near) const noexcept;
     // Null: it failed.
-    [[nodiscard]] AVIOContext* open(const std::string& url);
+    [[nodiscard]] AVIOContext* open(const std::string& url, std::int64_t offset);
     void close(AVIOContext* io);
-    // The first audio is there: the limits of opening hold no longer.
+    // The first audio is there, or will not come: the limits of opening hold no longer.
     void opened() noexcept;
 
     // Why the newest segment could not be had, or the playlist's newest state.
@@ -51,19 +56,25 @@ class NestedInputs {
     static int interrupted(void* self) noexcept;
 
   private:
-    struct LiveList {
+    struct List {
         std::string text;  // its newest state
+        bool live = false;
         int failures = 0;  // of attempts in a row to get a newer one
     };
+    void opening() noexcept;
     [[nodiscard]] Status check_limits(const std::string& url);
     [[nodiscard]] Result<ByteReader> fetch(const std::string& url);
     [[nodiscard]] Result<ByteReader> fetch_once(const std::string& url, bool patient);
     [[nodiscard]] Result<ByteReader> keep(const std::string& url, std::string text);
+    [[nodiscard]] ByteReader give(const List& list);
     void note(Error error);
 
     NestedRules rules_;
     std::vector<std::unique_ptr<AvioBridge>> bridges_;
-    std::map<std::string, LiveList> lists_;
+    std::map<std::string, List> lists_;
+    std::string first_;           // the address of the list with which it began
+    Samples from_{0};             // what lies before is left out of lists
+    std::vector<Samples> begin_;  // of the lists given since
     std::optional<Error> failure_;
     std::uint64_t failures_ = 0;
     bool opening_ = true;

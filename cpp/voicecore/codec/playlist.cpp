@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 
@@ -112,6 +114,56 @@ Result<std::optional<std::string>> read_playlist(ByteReader& reader, const std::
         }
         wanted = text.size() * 2;
     }
+}
+
+CutPlaylist cut_playlist(std::string_view text, std::chrono::nanoseconds position) {
+    constexpr std::string_view kLength = "#EXTINF:";
+    constexpr std::string_view kRange = "#EXT-X-BYTERANGE:";
+    CutPlaylist out;
+    std::chrono::nanoseconds length{0};  // of the segment whose lines these are
+    std::string own;                     // lines that go with it
+    std::int64_t next_byte = 0;  // behind the range before, where one without a place goes on
+    bool kept = false;
+    std::string last;  // of what was left out
+    std::chrono::nanoseconds last_length{0};
+    while (!text.empty()) {
+        const auto end = std::min(text.find('\n'), text.size());
+        const std::string_view line = trimmed(text.substr(0, end));
+        text.remove_prefix(std::min(end + 1, text.size()));
+        std::string words{line};
+        if (line.starts_with(kLength)) {
+            const double seconds = std::strtod(words.c_str() + kLength.size(), nullptr);
+            const bool sane = seconds >= 0 && seconds < 1e6;
+            length = std::chrono::nanoseconds{sane ? std::llround(seconds * 1e9) : 0};
+        } else if (line.starts_with(kRange)) {
+            char* stop = nullptr;
+            const std::int64_t size = std::strtoll(words.c_str() + kRange.size(), &stop, 10);
+            const bool placed = *stop == '@';
+            const std::int64_t from = placed ? std::strtoll(stop + 1, nullptr, 10) : next_byte;
+            if (!placed) words += "@" + std::to_string(from);
+            next_byte = from + size;
+        } else if (line.starts_with('#') || line.empty()) {
+            out.text += words + "\n";
+            continue;
+        }
+        own += words + "\n";
+        if (line.starts_with('#')) continue;
+        kept = kept || out.begins + length > position || length.count() == 0;
+        if (kept) {
+            out.text += own;
+        } else {
+            out.begins += length;
+            last = own;
+            last_length = length;
+        }
+        length = {};
+        own.clear();
+    }
+    if (!kept && !last.empty()) {
+        out.text += last;  // a list without any is no list
+        out.begins -= last_length;
+    }
+    return out;
 }
 
 bool is_live_playlist(std::string_view text) noexcept {

@@ -1,6 +1,7 @@
 // The text of an HLS playlist: may all that it names be opened?
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +18,14 @@ namespace voicecore::codec {
 // where it stood.
 [[nodiscard]] Result<std::optional<std::string>> read_playlist(ByteReader& reader,
                                                                const std::string& name);
+
+// The playlist without the segments that end at or before `position`, and where the first one that
+// is left begins. Unchanged when it is no list of segments.
+struct CutPlaylist {
+    std::string text;
+    std::chrono::nanoseconds begins{0};
+};
+[[nodiscard]] CutPlaylist cut_playlist(std::string_view text, std::chrono::nanoseconds position);
 
 // Will it change? Then libavformat opens it again and again.
 [[nodiscard]] bool is_live_playlist(std::string_view text) noexcept;
