@@ -238,7 +238,9 @@ class Engine:
                 headers go along, also one with a key of the caller's in it.
             timeout: seconds without a byte, while connecting or reading, until it fails. An HTTP
                 transfer that had begun is connected anew first, with the same patience each time.
-            reconnects: attempts in a row, without progress, to pick up a broken HTTP transfer.
+                For a playlist it limits the whole opening as well.
+            reconnects: attempts in a row, without progress, to pick up a broken HTTP transfer, an
+                HLS playlist or a segment of it.
             playlists: whether an HLS playlist may be followed.
             private_addresses: False refuses loopback, private and link-local peers, checked at the
                 moment of connecting, also after every redirect: for URLs that strangers give.
