@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from voicecore.cli.odd_values import number, show, text
 from voicecore.cli.tables import span
@@ -15,9 +15,10 @@ LONGEST_LEASE_S = 2 * 86_400.0
 FAR_S = 10 * 366 * 86_400.0
 MOST = 1000
 
-_TIMES = ("created_at", "not_before", "expires_at", "lease_until", "claimed_at")
+_DATES = ("created_at", "not_before", "expires_at")
+_TIMES = (*_DATES, "lease_until", "claimed_at")
 _COLUMNS = ("id", "command", "entry_id", "key", "args", "state", "owner", "overtakes", *_TIMES)
-_ODD_TIME = " OR ".join(f"typeof({one}) NOT IN ('integer', 'null')" for one in _TIMES)
+_ODD_TIME = " OR ".join(f"typeof({one}) NOT IN ('integer', 'real', 'null')" for one in _TIMES)
 _COMMANDS = (
     f"SELECT {', '.join(_COLUMNS)} FROM bot_commands WHERE {_ODD_TIME}"
     " OR typeof(state) <> 'text' OR state NOT IN ('ready', 'claimed')"
@@ -26,6 +27,8 @@ _COMMANDS = (
     " OR (state = 'claimed' AND (owner IS NULL OR lease_until > :lease))"
     f" OR not_before > :far ORDER BY id LIMIT {MOST}"
 )
+END_STATES: Final = ("done", "failed", "expired", "superseded", "cancelled")
+"""What a worker leaves as somebody wrote it."""
 _SESSIONS = (
     "SELECT key, owner, lease_until FROM bot_sessions WHERE owner IS NOT NULL AND"
     " (typeof(lease_until) NOT IN ('integer', 'null') OR lease_until > :lease)"
@@ -58,14 +61,16 @@ def odd_rows(connection: sqlite3.Connection, now: float) -> list[str]:
 
 def _command_faults(row: dict[str, Any], now: float) -> Iterator[str]:
     id, state = row["id"], row["state"]
-    odd = [one for one in _TIMES if row[one] is not None and not isinstance(row[one], int)]
+    odd = [one for one in _TIMES if row[one] is not None and not isinstance(row[one], (int, float))]
     if odd:
+        # As a claim takes them.
+        end = "it will fail" if set(odd) & set(_DATES) else "its lease is taken for over"
         yield (
             f"{listed(odd)}: got {listed([show(row[one]) for one in odd])}, expected milliseconds "
-            "since 1970 UTC, a whole number; it may be carried out at once, or never"
+            f"since 1970 UTC: {end}"
         )
     due = row["not_before"]
-    if isinstance(due, int) and due / 1000 > now + FAR_S:
+    if number(due) and due / 1000 > now + FAR_S:
         yield f"it is due in {_left(due, now)}: not_before counts milliseconds since 1970 UTC"
     if not isinstance(row["command"], str) or not row["command"]:
         yield f"its verb is {show(row['command'])}: no worker knows that"
@@ -76,7 +81,8 @@ def _command_faults(row: dict[str, Any], now: float) -> Iterator[str]:
     if not isinstance(row["args"], str):
         yield f"its args are {show(row['args'])}, expected a JSON object: it will fail"
     if state not in ("ready", "claimed"):
-        yield f"its state is {show(state)}: no worker takes it. Expected 'ready'"
+        end = "ends so" if state in END_STATES else "will fail"
+        yield f"its state is {show(state)}, expected 'ready': it {end} when a worker looks at it"
     elif state == "claimed":
         yield from _claim_faults(id, row, now)
 
