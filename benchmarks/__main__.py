@@ -67,8 +67,7 @@ def _measure(options: argparse.Namespace, group: str, scratch: Path) -> dict[str
     found: dict[str, Any] = {}
     for workload in _chosen(options, group):
         load = _elsewhere()
-        found[workload.NAME] = {"title": workload.TITLE, **workload.run(lab)}
-        found[workload.NAME]["elsewhere_percent"] = load()
+        found[workload.NAME] = {"title": workload.TITLE, **workload.run(lab), **load()}
     return {
         "schema": 1,
         "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
@@ -88,18 +87,25 @@ def _chosen(options: argparse.Namespace, group: str) -> list[ModuleType]:
     return [one for one in GROUPS[group] if not options.only or one.NAME in options.only]
 
 
-def _elsewhere() -> Callable[[], float]:
-    """Start to watch; what it returns tells how busy other programs kept the machine since then.
+def _elsewhere() -> Callable[[], dict[str, float]]:
+    """Start to watch; what it returns tells what of the machine others have had since then, in
+    percent of one core: other programs on it, and the host of a virtual machine.
 
     The kernel counts whole ticks: coarse, but enough to tell an idle machine from a busy one.
     """
-    began, before, own = time.monotonic(), sysinfo.machine_busy_s(), sysinfo.benchmark_busy_s()
+    began, own = time.monotonic(), sysinfo.benchmark_busy_s()
+    busy, stolen = sysinfo.machine_busy_s()
 
-    def percent() -> float:
-        busy = sysinfo.machine_busy_s() - before - (sysinfo.benchmark_busy_s() - own)
-        return round(100 * max(0.0, busy) / (time.monotonic() - began), 1)
+    def shares() -> dict[str, float]:
+        busy_now, stolen_now = sysinfo.machine_busy_s()
+        elsewhere = busy_now - busy - (sysinfo.benchmark_busy_s() - own)
+        scale = 100 / (time.monotonic() - began)
+        return {
+            "elsewhere_percent": round(scale * max(0.0, elsewhere), 1),
+            "stolen_percent": round(scale * (stolen_now - stolen), 1),
+        }
 
-    return percent
+    return shares
 
 
 def _out_folder(options: argparse.Namespace) -> Path:

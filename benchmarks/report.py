@@ -123,12 +123,19 @@ def machine_text(results: Row) -> str:
 
 def quiet_text(results: Row) -> str:
     """Whether the machine was left alone."""
-    shares = {found["title"]: found["elsewhere_percent"] for found in results["workloads"].values()}
-    listed = "; ".join(f"{title}: {share:.0f} %" for title, share in shares.items())
-    text = "Used by other programs meanwhile, % of one core (by the kernel's tick counts): "
-    if max(shares.values()) > QUIET_PERCENT:
-        text = f"**Not a quiet machine**: other programs ran during this run. {text}"
-    return f"{text}{listed}."
+
+    def listed(what: str) -> str:
+        found = results["workloads"].values()
+        return "; ".join(f"{one['title']}: {one[what]:.0f} %" for one in found)
+
+    loads = [found["elsewhere_percent"] for found in results["workloads"].values()]
+    loud = "**Not a quiet machine**: other programs ran during this run. "
+    return (
+        f"{loud if max(loads) > QUIET_PERCENT else ''}Used by other programs meanwhile, % of one "
+        f"core (by the kernel's tick counts): {listed('elsewhere_percent')}.\n\n"
+        "Taken by the host of this virtual machine while something here wanted to run, % of one "
+        f"core (none where there is no host): {listed('stolen_percent')}."
+    )
 
 
 def write(results: Row, out: Path) -> Path:

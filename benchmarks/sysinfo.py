@@ -52,11 +52,14 @@ def children_memory_kib(pids: Iterable[int]) -> dict[str, int]:
     return total
 
 
-def machine_busy_s() -> float:
-    """CPU seconds that all cores together have been busy since the machine started."""
+def machine_busy_s() -> tuple[float, float]:
+    """CPU seconds of all cores together since the machine started: those spent by its programs, and
+    those that the host of a virtual machine gave to others while a program here wanted to run.
+    """
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-    user, nice, system, _idle, _wait, irq, softirq = (int(field) for field in fields[:7])
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    user, nice, system, _idle, _wait, irq, softirq, steal = (int(field) for field in fields[:8])
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + irq + softirq) / ticks, steal / ticks
 
 
 def benchmark_busy_s() -> float:
