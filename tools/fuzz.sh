@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the fuzzers with clang and runs each for so many seconds (60 by default). What a run finds stays
-# in build/fuzz/findings/.
+# Builds the fuzzers with clang and runs them beside each other for so many seconds (60 by default). What a
+# run finds stays in build/fuzz/findings/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -33,5 +33,9 @@ run() {
     fi
     grep -E 'DONE|stat::number_of_executed' "$log" | tail -n 1 || true
 }
-run fuzz_opus_packet "$tree/corpus-opus"
-run fuzz_demuxer "$tree/corpus-demuxer"
+run fuzz_opus_packet "$tree/corpus-opus" &
+packets=$!
+failed=0
+run fuzz_demuxer "$tree/corpus-demuxer" || failed=1
+wait "$packets" || failed=1
+exit "$failed"

@@ -14,7 +14,11 @@ cmake -S . -B "$tree" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DVOICECORE_SAN
     -DVOICECORE_TESTS=ON -DVOICECORE_PYTHON=$python "${launcher[@]}" \
     -Dpybind11_DIR="$(.venv/bin/python -m pybind11 --cmakedir)" \
     -DPython_EXECUTABLE="$PWD/.venv/bin/python" >"$tree.log" 2>&1 || { tail -n 30 "$tree.log"; exit 1; }
-cmake --build "$tree" -j "$(nproc)" >"$tree.log" 2>&1 || { tail -n 40 "$tree.log"; exit 1; }
+layers=(base sources playback command engine transport pipeline)  # those with threads
+targets=(all)
+[ "$kind" = thread ] && targets=("${layers[@]/#/test_}")
+cmake --build "$tree" -j "$(nproc)" --target "${targets[@]}" >"$tree.log" 2>&1 ||
+    { tail -n 40 "$tree.log"; exit 1; }
 
 # FFmpeg and the C libraries are not instrumented; what is suppressed is theirs, by name.
 export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1
@@ -24,7 +28,7 @@ export TSAN_OPTIONS=suppressions=$PWD/tools/tsan.txt:halt_on_error=1:second_dead
 
 if [ "$kind" = thread ]; then
     ctest --test-dir "$tree" --output-on-failure --parallel 2 \
-        -R '^(base|sources|playback|command|engine|transport|pipeline)$'
+        -R "^($(IFS='|' && echo "${layers[*]}"))\$"
 else
     ctest --test-dir "$tree" --output-on-failure --parallel 2
 fi
@@ -40,6 +44,7 @@ if [ "$python" = ON ]; then
     # native code of its own and starts hundreds of interpreters.
     LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=$overlay \
         VOICECORE_SANITIZED=1 .venv/bin/python -m pytest -m 'not timing' --timeout 300 \
+        --numprocesses 2 --dist loadfile \
         --ignore tests_py/cli --ignore tests_py/proof --ignore tests_py/schedule \
         --ignore tests_py/test_types.py --ignore tests_py/test_readme.py
 fi
