@@ -9,7 +9,7 @@
 // bare memory-demux FILE N
 //     N open Opus demuxers, some packets each
 // bare send PORT N SECONDS
-//     N streams' datagrams, one each 20 ms, in ten groups 2 ms apart, through connected sockets
+//     N streams' datagrams, one each 20 ms, in twenty groups 1 ms apart, through connected sockets
 //
 // bare late PORT N SECONDS
 //     the same, and how late each send() is called
@@ -228,10 +228,10 @@ static void print_lateness(int64_t* late, long count) {
 }
 
 static int send_only(char** argv) {
-    enum { kGroups = 10, kDatagram = 12 + 320 + 16 + 4 };
+    enum { kGroups = 20, kDatagram = 12 + 320 + 16 + 4 };
     const int count = atoi(argv[3]);
     const double seconds = strtod(argv[4], NULL);
-    const long room = (long)(seconds * 500 + 1) * (count / kGroups + 1);
+    const long room = (long)(seconds * 1000 + 1) * (count / kGroups + 1);
     int64_t* late = strcmp(argv[1], "late") == 0 ? calloc((size_t)room, sizeof *late) : NULL;
     if (strcmp(argv[1], "late") == 0 && late == NULL) return 1;
     const struct sched_param lowest = {.sched_priority = 1};
@@ -248,8 +248,8 @@ static int send_only(char** argv) {
     const int64_t cpu0 = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     const int64_t began = now_ns(CLOCK_MONOTONIC);
     long sent = 0;
-    for (long turn = 0; turn < (long)(seconds * 500); ++turn) {
-        const int64_t due = began + turn * 2000000;
+    for (long turn = 0; turn < (long)(seconds * 1000); ++turn) {
+        const int64_t due = began + turn * 1000000;
         const struct timespec at = {.tv_sec = due / 1000000000, .tv_nsec = due % 1000000000};
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
         const long group = turn % kGroups;

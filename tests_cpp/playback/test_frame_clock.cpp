@@ -23,7 +23,7 @@ TEST_CASE(
     }
     frame_clock.run_due();
     std::vector<std::size_t> each_turn{sink.sent.size()};
-    for (int turn = 0; turn < 3; ++turn) {
+    for (int turn = 0; turn < FrameClock::kAdmission / FrameClock::kPhase; ++turn) {
         const std::size_t before = sink.sent.size();
         clock.set(clock.now() + FrameClock::kPhase);
         frame_clock.run_due();
@@ -31,6 +31,41 @@ TEST_CASE(
     }
     REQUIRE(sink.sent.size() == 30);
     for (const std::size_t sent : each_turn) REQUIRE(sent <= 10);
+}
+
+TEST_CASE("the grids between are joined when those in use are crowded, and not before") {
+    constexpr int kInUse = FrameClock::kGroups / 2;
+    ManualClock clock;
+    FeedQueue feed;
+    FrameClock frame_clock{clock, TimePoint{}, feed};
+    RecordingSink sink;
+    RecordingListener events;
+    std::vector<std::unique_ptr<Stream>> streams;
+    const auto period = [&](int joining) {
+        std::vector<std::size_t> turns;
+        for (int turn = 0; turn < FrameClock::kGroups; ++turn) {
+            for (int i = 0; i < joining / FrameClock::kGroups; ++i) {
+                Stream& stream = *streams.emplace_back(
+                    std::make_unique<Stream>(streams.size(), 32, sink, events, TimePoint{}));
+                for (std::uint64_t packet = 0; packet < 20; ++packet) {
+                    stream.claim()->packet.index = packet;
+                    stream.publish(packet + 1);
+                }
+                frame_clock.attach(stream);
+            }
+            const std::size_t before = sink.sent.size();
+            frame_clock.run_due();
+            if (const auto sent = sink.sent.size() - before; sent > 0) turns.push_back(sent);
+            clock.set(clock.now() + FrameClock::kPhase);
+        }
+        return turns;
+    };
+    period(kInUse * FrameClock::kCrowd / 2);
+    REQUIRE(period(0).size() == kInUse);
+    period(kInUse * FrameClock::kCrowd * 3 / 2);
+    const std::vector<std::size_t> turns = period(0);
+    REQUIRE(turns.size() == FrameClock::kGroups);
+    for (const std::size_t sent : turns) REQUIRE(sent < FrameClock::kCrowd * 3 / 2);
 }
 
 TEST_CASE("a clock without streams has no deadline") {

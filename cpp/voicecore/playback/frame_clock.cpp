@@ -70,22 +70,26 @@ void FrameClock::admit(TimePoint now) noexcept {
 }
 
 void FrameClock::join_group(Stream& stream, TimePoint now) noexcept {
-    Group* best = &groups_.front();
-    bool found = false;  // some grid is always due within one phase, so it will be
-    for (Group& group : groups_) {
-        // Nobody waited on an empty grid: what passed on it is neither late nor skipped.
-        if (group.first == nullptr) group.grid.fast_forward(now);
-        const bool soon = group.grid.next() < now + kAdmission;
-        const bool better = !found || group.size < best->size ||
-                            (group.size == best->size && group.grid.next() < best->grid.next());
-        if (soon && better) {
-            best = &group;
-            found = true;
-        }
-    }
+    Group* best = &emptiest(now, 2);
+    if (best->size >= kCrowd) best = &emptiest(now, 1);
     stream.clock_link = best->first;
     best->first = &stream;
     ++best->size;
+}
+
+// Of every step-th grid that is due soon.
+FrameClock::Group& FrameClock::emptiest(TimePoint now, int step) noexcept {
+    Group* best = nullptr;
+    for (int i = 0; i < kGroups; i += step) {
+        Group& group = groups_[static_cast<std::size_t>(i)];
+        // Nobody waited on an empty grid: what passed on it is neither late nor skipped.
+        if (group.first == nullptr) group.grid.fast_forward(now);
+        const bool soon = group.grid.next() < now + kAdmission;
+        const bool better = best == nullptr || group.size < best->size ||
+                            (group.size == best->size && group.grid.next() < best->grid.next());
+        if (soon && better) best = &group;
+    }
+    return best != nullptr ? *best : groups_.front();  // some grid is always due within one phase
 }
 
 void FrameClock::run_group(Group& group, TimePoint now) noexcept {

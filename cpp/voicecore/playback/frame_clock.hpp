@@ -19,15 +19,19 @@ struct FeedQueue {
     std::atomic<int> idle_workers{0};
 };
 
-// Streams are spread over ten grids, 2 ms apart: a stream waits at most kAdmission for its first
-// tick and no turn has to serve them all. attach() is for any thread; everything else for the one
-// thread that turns the clock, which neither allocates nor locks here.
+// Streams are spread over grids: a stream waits at most kAdmission for its first tick and no turn
+// has to serve them all. Ten, 2 ms apart, are enough while a turn is short; the ten between them
+// halve it when it no longer is, at the price of twice the wake-ups. attach() is for any thread;
+// everything else for the one thread that turns the clock, which neither allocates nor locks here.
 class FrameClock {
   public:
-    static constexpr int kGroups = 10;
+    static constexpr int kGroups = 20;
     static constexpr Nanoseconds kPhase = kFrameDuration / kGroups;
     // A new stream joins the emptiest of the grids that are due within this time.
-    static constexpr Nanoseconds kAdmission = 3 * kPhase;
+    static constexpr Nanoseconds kAdmission = 6 * kPhase;
+    // Every other grid stays empty until so many streams are on each of the others. At 8 µs for a
+    // datagram the last of them leaves 0.2 ms after the first.
+    static constexpr int kCrowd = 25;
 
     FrameClock(const Clock& clock, TimePoint epoch, FeedQueue& feed) noexcept;
 
@@ -66,6 +70,7 @@ class FrameClock {
         TimePoint epoch, std::index_sequence<I...> indices) noexcept;
     void admit(TimePoint now) noexcept;
     void join_group(Stream& stream, TimePoint now) noexcept;
+    Group& emptiest(TimePoint now, int step) noexcept;
     void run_group(Group& group, TimePoint now) noexcept;
     int run_tick(Group& group, const Stream::Tick& tick) noexcept;
     void retire(Stream& stream) noexcept;
