@@ -206,6 +206,12 @@ void bind_scheduler(py::module_& module) {
             },
             py::arg("key"), py::arg("attempt"))
         .def(
+            "leave_to_owner",
+            [](const SchedulerHandle& self, const std::string& verb) {
+                self.get().scheduler->leave_to_owner(command::verb_of(verb));
+            },
+            py::arg("verb"))
+        .def(
             "set_period",
             [](const SchedulerHandle& self, double period) {
                 self.get().scheduler->set_period(from_seconds(period));

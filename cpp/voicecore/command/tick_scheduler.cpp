@@ -19,6 +19,10 @@ constexpr int kBatch = 32;                              // commands in one claim
 constexpr int kBatchesATurn = 8;                        // then ticks and leases have their turn
 constexpr auto kAsleep = std::chrono::milliseconds{5};  // after so long a loop has gone to sleep
 
+constexpr std::uint32_t bit(Verb verb) noexcept {
+    return std::uint32_t{1} << static_cast<unsigned>(verb);
+}
+
 }  // namespace
 
 std::string_view to_string(Rung rung) noexcept {
@@ -150,6 +154,10 @@ void TickScheduler::detach(const std::string& key, std::int64_t attempt) {
     if (found == sessions_.end() || found->second.attempt != attempt) return;
     last = std::move(found->second.control);
     sessions_.erase(found);
+}
+
+void TickScheduler::leave_to_owner(Verb verb) noexcept {
+    owners_verbs_.fetch_or(bit(verb), std::memory_order_acq_rel);
 }
 
 void TickScheduler::set_period(Nanoseconds period) {
@@ -395,7 +403,9 @@ std::vector<Finished> TickScheduler::hand_over(std::vector<Command> claimed, Run
 // to be asked.
 std::optional<std::string> TickScheduler::steer(const Command& command) noexcept {
     const auto order = parse_steering(command.command, command.args);
-    if (!order) return std::nullopt;
+    if (!order || (owners_verbs_.load(std::memory_order_acquire) & bit(order->verb)) != 0) {
+        return std::nullopt;
+    }
     std::vector<std::shared_ptr<SessionControl>> controls;
     bool others = false;  // sessions that only their owner can steer
     {

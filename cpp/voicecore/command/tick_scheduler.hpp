@@ -17,6 +17,7 @@
 #include "voicecore/base/units.hpp"
 #include "voicecore/command/caretaker.hpp"
 #include "voicecore/command/doorbell.hpp"
+#include "voicecore/command/intents.hpp"
 #include "voicecore/command/steering.hpp"
 #include "voicecore/command/store.hpp"
 
@@ -95,6 +96,8 @@ class TickScheduler {
     void attach(const std::string& key, std::int64_t attempt,
                 std::shared_ptr<SessionControl> control);
     void detach(const std::string& key, std::int64_t attempt);
+    // Commands of this verb are the owner's from now on, whoever could steer.
+    void leave_to_owner(Verb verb) noexcept;
 
     // Keys whose lease somebody else has: their sessions were stopped, or are to be by their owner.
     [[nodiscard]] std::vector<std::string> lost_sessions() const;
@@ -143,6 +146,7 @@ class TickScheduler {
     std::atomic<bool> stopping_{false};
     std::atomic<bool> nudged_{false};
     std::atomic<bool> admits_{true};
+    std::atomic<std::uint32_t> owners_verbs_{0};  // a bit for each
 
     std::mutex stop_mutex_;     // one stop() or turn() at a time; before mutex_
     mutable std::mutex mutex_;  // everything below

@@ -17,6 +17,7 @@ from voicecore.queue.convert import result_text
 from voicecore.scheduler.given import awaitable
 
 if TYPE_CHECKING:
+    from voicecore import _core
     from voicecore.scheduler.scheduler import Scheduler
 
 log = logging.getLogger("voicecore.scheduler")
@@ -53,14 +54,13 @@ class CommandDrain:
     def register(self, verb: str, handler: Handler) -> None:
         """From now on commands of this verb are the handler's."""
         self.handlers[verb] = handler
-        if verb in STEERING_VERBS:
-            for session in self._scheduler._starts.running.values():
-                session._steer_here()
+        if self._scheduler._native is not None:
+            self.hear_of(self._scheduler._native)
 
-    @property
-    def steers_here(self) -> bool:
-        """No session is steered natively: a handler of the user's own is to see it."""
-        return not self.handlers.keys().isdisjoint(STEERING_VERBS)
+    def hear_of(self, native: _core.Scheduler) -> None:
+        """Steering verbs that a handler is to see are left to the loop; the others are not."""
+        for verb in self.handlers.keys() & STEERING_VERBS:
+            native.leave_to_owner(verb)
 
     async def run(self) -> None:
         """Carry out what is due. None of it waits for a session's end (R53)."""

@@ -317,9 +317,9 @@ class Scheduler:
         A lambda, a `functools.partial` or another object to call may stand for the function; when
         what it returns cannot be awaited, the command fails.
 
-        A verb that the scheduler knows is the handler's as well. With a handler for one of pause,
-        resume, stop, seek, volume and next, all of these are carried out here: they wait for the
-        event loop, as other commands do.
+        A verb that the scheduler knows is the handler's as well. A pause, resume, stop, seek,
+        volume or next with a handler waits for the event loop, as other commands do; those without
+        one still reach the player natively.
 
         Raises:
             WrongType: what is registered is no async function.

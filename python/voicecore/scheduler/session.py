@@ -39,14 +39,12 @@ class Session:
         entry: Any,
         command: Command | None,
         native: _core.Scheduler | None,
-        steered_here: bool = False,
     ) -> None:
         self.key = claim.key
         self.entry = entry
         self.command = command
         self.claim = claim
         self._native = native
-        self._steered_here = steered_here
         self._stop = asyncio.Event()
         self._player: Player | None = None
         self._control: _core.PlayerControl | None = None
@@ -102,15 +100,10 @@ class Session:
         self._control = None
         self._tell_native()
 
-    def _steer_here(self) -> None:
-        self._steered_here = True
-        self._tell_native()
-
     def _tell_native(self) -> None:
         # Its lease is renewed natively in any case; without a control, commands come to the loop.
         if self._native is not None:
-            control = None if self._steered_here else self._control
-            self._native.attach(self.key, self.claim.attempt or 0, control)
+            self._native.attach(self.key, self.claim.attempt or 0, self._control)
 
     def stop(self) -> None:
         """Ask the session to end; its player falls silent at the next frame."""

@@ -43,7 +43,7 @@ class SessionStarts:
         if not scheduler._admitting:
             await claim.release("cancelled")
             return False
-        session = Session(claim, entry, command, scheduler._native, scheduler._commands.steers_here)
+        session = Session(claim, entry, command, scheduler._native)
         session.detach()  # nothing to steer yet, but its lease is renewed from now on
         self.running[claim.key] = session
         scheduler._supervisor.spawn(self._run(session))

@@ -100,6 +100,7 @@ class Turns:
                 scheduler._supervisor.warn("Starting the scheduler failed: %s", problem)
                 await asyncio.sleep(scheduler._period)
         await scheduler._supervisor.guarded("looking at other processes", self._look_at_others)
+        scheduler._commands.hear_of(self.native)
         self._bridge = _bridge.current()
         self._bridge.subscribe(self.native.id, self._on_event, self._on_lost_events)
         self._bridge.depend(self)
