@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from voicecore import CommandQueue, Scheduler, Session
+from voicecore import Command, CommandQueue, Scheduler, Session
 from voicecore.testing import VirtualTime
 
 # Close to the hour at which the classes begin: an hour of ticks takes two seconds of real time.
@@ -321,6 +321,67 @@ async def test_a_step_of_the_wall_clock_moves_no_tick(rig: Make) -> None:
         r.time.step_wall(-7200)
         await r.time.advance(10)
         assert r.scheduler.statistics().ticks - before == 10
+
+
+async def test_a_stop_is_heard_after_the_wall_clock_was_set_back(rig: Make) -> None:
+    async with rig() as r:
+        before = await r.queue.enqueue("stop", key="g3")
+        await r.time.advance(10)
+        assert await r.text(before) == "not playing"
+        await r.send("play", 3)
+        r.time.step_wall(-3600)
+        assert await r.text(await r.send("stop", key="g3")) == "done"
+        await r.time.settle()
+        assert r.stage.ended == ["g3"]
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+async def test_a_command_in_hand_is_not_claimed_again_when_the_wall_clock_is_set(
+    rig: Make, step: int
+) -> None:
+    calls: list[tuple[int, int | None]] = []
+    begun = asyncio.Event()
+    release = asyncio.Event()
+
+    async with rig() as r:
+
+        @r.scheduler.handler("job")
+        async def job(command: Command) -> None:
+            calls.append((command.id, command.attempt))
+            begun.set()
+            await release.wait()
+
+        native = r.scheduler._native
+        assert native is not None
+        number = await r.queue.enqueue("job")
+        native.nudge()
+        native.turn()
+        await asyncio.wait_for(begun.wait(), 5)
+        r.time.step_wall(step)
+        for _ in range(3):
+            r.time._native.advance(2.0)
+            native.turn()
+        assert r.scheduler.statistics().lost_leases == 0
+        release.set()
+        await r.time.settle()
+        assert await r.text(number) == "done"
+        assert calls == [(number, 1)]
+
+
+async def test_what_was_claimed_too_long_ago_is_not_carried_out(rig: Make) -> None:
+    async with rig(schedule=False) as r:
+        native = r.scheduler._native
+        assert native is not None
+        number = await r.queue.enqueue("play", 3)
+        native.nudge()
+        native.turn()  # claimed; the loop has not come to it yet
+        r.time._native.advance(3600.0)  # the machine stands still
+        native.turn()
+        assert r.scheduler.statistics().lost_leases == 1
+        await r.time.settle()
+        assert r.stage.started == []
+        await r.time.advance(4)
+        assert await r.text(number) == "expired"
 
 
 async def test_commands_come_before_the_schedule_within_one_tick(rig: Make) -> None:  # R10

@@ -239,6 +239,18 @@ async def test_the_end_of_a_command_waits_for_a_locked_file(tmp_path: Path) -> N
     await queue.aclose()
 
 
+async def test_a_shutdown_does_not_wait_for_whoever_holds_the_file(tmp_path: Path) -> None:
+    bot = Bot(tmp_path / "q.db")
+    await bot.begin()
+    other = sqlite3.connect(bot.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    # Several calls on the file, each of which waited for five seconds; the task is not abandoned.
+    async with asyncio.timeout(bot.scheduler.SHUTDOWN_TIMEOUT_SECONDS):
+        await bot.scheduler.shutdown()
+        await bot.queue.aclose()
+    other.close()
+
+
 async def test_a_shutdown_lets_the_running_handler_end_and_gives_the_others_back(
     tmp_path: Path,
 ) -> None:

@@ -1,5 +1,10 @@
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <future>
 #include <mutex>
 #include <thread>
@@ -264,6 +269,26 @@ TEST_CASE("a delayed command is noticed when its time comes, not at the next tic
     REQUIRE(rig.scheduler->next_deadline() <= rig.clock.now() + 700ms);
     rig.pass(700ms);
     REQUIRE(rig.scheduler->take().at(0).id == id);
+}
+
+TEST_CASE("whoever hangs a doorbell takes down those where nobody listens any more") {
+    const Scratch scratch;
+    REQUIRE(scratch.open() != nullptr);
+    const std::string silent = scratch.path() + "-bell-1-1";
+    {
+        const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        silent.copy(static_cast<char*>(address.sun_path), sizeof address.sun_path - 1);
+        REQUIRE(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+        ::close(fd);  // as a kill -9 leaves it
+    }
+    const auto live = Doorbell::hang(scratch.path());
+    REQUIRE(live.ok());
+    REQUIRE_FALSE(std::filesystem::exists(silent));
+    const auto another = Doorbell::hang(scratch.path());
+    REQUIRE(another.ok());
+    REQUIRE(std::filesystem::exists(live.value()->path()));
 }
 
 TEST_CASE("the doorbell wakes a sleeping scheduler, and threads may do everything at once") {

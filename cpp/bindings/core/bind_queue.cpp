@@ -401,6 +401,15 @@ void bind_queue(py::module_& module) {
             py::arg("call"), py::arg("channel"),
             "Runs the call on the queue's thread; COMPLETED with the id given back tells of its "
             "end.")
+        .def(
+            "set_patience",
+            [](const QueueHandle& self, std::optional<Millis> most) {
+                std::optional<std::chrono::milliseconds> patience;
+                if (most) patience = std::chrono::milliseconds{*most};
+                self.get().set_patience(patience);
+            },
+            py::arg("most"),
+            "For other connections' transactions; None: the busy time-out. Any thread.")
         .def("close", [](const QueueHandle& self) {
             command::StoreWorker& worker = self.get();
             without_gil([&] { worker.close(); });

@@ -217,6 +217,15 @@ void bind_scheduler(py::module_& module) {
                 self.get().scheduler->set_period(from_seconds(period));
             },
             py::arg("seconds"))
+        .def(
+            "holds",
+            [](const SchedulerHandle& self, std::int64_t id, std::int64_t attempt) {
+                return self.get().scheduler->holds(id, attempt);
+            },
+            py::arg("id"), py::arg("attempt"))
+        .def_property_readonly(
+            "condemned",
+            [](const SchedulerHandle& self) { return self.get().scheduler->condemned(); })
         .def("lost_sessions",
              [](const SchedulerHandle& self) { return self.get().scheduler->lost_sessions(); })
         .def("turn",

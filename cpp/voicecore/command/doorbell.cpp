@@ -12,6 +12,8 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 namespace voicecore::command {
 namespace {
@@ -63,6 +65,31 @@ int make_socket() noexcept {
     return ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
+// Those of workers that were killed: nobody answers there any more.
+void take_down_silent_bells(const std::string& start) noexcept {
+    try {
+        namespace fs = std::filesystem;
+        std::error_code failed;
+        fs::directory_iterator entry{fs::path{start}.parent_path(), failed};
+        for (; !failed && entry != fs::directory_iterator{}; entry.increment(failed)) {
+            const std::string path = entry->path().string();
+            std::error_code gone;
+            if (!path.starts_with(start) || !entry->is_socket(gone)) continue;
+            const int fd = make_socket();
+            if (fd < 0) return;
+            const bool silent = with_address(path, [&](const sockaddr_un& address) {
+                return ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+                           0 &&
+                       errno == ECONNREFUSED;
+            });
+            ::close(fd);
+            if (silent) ::unlink(path.c_str());
+        }
+    } catch (const std::exception&) {
+        // Left where they are: they are in nobody's way.
+    }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Doorbell>> Doorbell::hang(const std::string& queue_path) {
@@ -71,8 +98,10 @@ Result<std::unique_ptr<Doorbell>> Doorbell::hang(const std::string& queue_path) 
     if (::realpath(queue_path.c_str(), absolute.data()) == nullptr) {
         return Error{Errc::io, errno, queue_path + ": " + std::strerror(errno)};
     }
-    const std::string path = std::string{absolute.data()} + "-bell-" + std::to_string(::getpid()) +
-                             "-" + std::to_string(count.fetch_add(1) + 1);
+    const std::string start = std::string{absolute.data()} + "-bell-";
+    take_down_silent_bells(start);
+    const std::string path =
+        start + std::to_string(::getpid()) + "-" + std::to_string(count.fetch_add(1) + 1);
     std::unique_ptr<Doorbell> bell{new Doorbell{make_socket(), path}};  // NOLINT: private
     ::unlink(path.c_str());  // of a process with our number that was killed
     const bool bound = bell->fd_ >= 0 && with_address(path, [&](const sockaddr_un& address) {

@@ -13,9 +13,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <string_view>
 #include <utility>
+
+#include "voicecore/base/process_mutex.hpp"
 
 namespace voicecore::command {
 namespace {
@@ -103,11 +106,25 @@ bool may(const std::string& path, int access) {
 Error lost(const std::string& path, const std::string& why) {
     return Error{Errc::database, 0,
                  "the queue file " + path + " is no longer safe to use: " + why +
-                     ". Nothing more is written through this connection; close it and open the "
-                     "file again"};
+                     ". This process writes nothing more to it; close everything that has it open "
+                     "here and open it again"};
 }
 
 }  // namespace
+
+std::shared_ptr<Verdict> Verdict::of(std::uint64_t device, std::uint64_t inode) {
+    static ProcessMutex mutex;
+    static std::map<std::pair<std::uint64_t, std::uint64_t>, std::weak_ptr<Verdict>> all;
+    const std::lock_guard lock{mutex};
+    std::erase_if(all, [](const auto& one) { return one.second.expired(); });
+    std::weak_ptr<Verdict>& known = all[{device, inode}];
+    std::shared_ptr<Verdict> verdict = known.lock();
+    if (verdict == nullptr) {
+        verdict = std::make_shared<Verdict>();
+        known = verdict;
+    }
+    return verdict;
+}
 
 Status check_file_system(const std::string& path) {
     struct statfs facts {};
@@ -160,8 +177,16 @@ Result<FileGuard> FileGuard::watch(const std::string& path) {
         ::stat(absolute.data(), &facts) != 0) {
         return Error{Errc::io, errno, path + ": " + std::strerror(errno)};
     }
-    const auto own = own_descriptors(absolute.data(), facts.st_dev, facts.st_ino);
-    return FileGuard{absolute.data(), facts.st_dev, facts.st_ino, own.locked};
+    FileGuard guard;
+    guard.path_ = absolute.data();
+    guard.log_ = guard.path_ + "-wal";
+    guard.device_ = facts.st_dev;
+    guard.inode_ = facts.st_ino;
+    guard.verdict_ = Verdict::of(facts.st_dev, facts.st_ino);
+    guard.sees_locks_ = own_descriptors(guard.path_, guard.device_, guard.inode_).locked;
+    // As long as anybody has the file open, its log stays the same.
+    if (::stat(guard.log_.c_str(), &facts) == 0) guard.log_inode_ = facts.st_ino;
+    return guard;
 }
 
 Status FileGuard::in_place() const {
@@ -173,6 +198,9 @@ Status FileGuard::in_place() const {
         return lost(path_,
                     "another file has been put in its place (a -wal and -shm beside it that are "
                     "the old file's must go before anybody opens the new one)");
+    }
+    if (log_inode_ && (::stat(log_.c_str(), &facts) != 0 || facts.st_ino != *log_inode_)) {
+        return lost(path_, "its write-ahead log was deleted or replaced");
     }
     return Done{};
 }

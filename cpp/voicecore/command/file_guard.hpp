@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -19,9 +20,11 @@ namespace voicecore::command {
 [[nodiscard]] Error explain_open_failure(const std::string& path, Error failure);
 
 // Why a file must not be used any more, once that is so. Thread-safe: who finds out need not be who
-// uses the file.
+// uses the file. One for all of a process that have the file open: what damages it by one
+// connection does so by any, and only when all are closed does SQLite begin anew.
 class Verdict {
   public:
+    [[nodiscard]] static std::shared_ptr<Verdict> of(std::uint64_t device, std::uint64_t inode);
     void condemn(const Error& error) {
         const std::lock_guard lock{mutex_};
         if (!error_) error_ = error;
@@ -52,19 +55,23 @@ class FileGuard {
     // Errc::database, and why: another file lies there now, the locks are gone (a second copy of
     // SQLite in this process has touched the file), or the WAL was deleted.
     [[nodiscard]] Status check() const;
-    // The part of it that costs one system call: the file in its place is the one we have open.
+    // The part of it that costs two system calls: the file and the log in their places are those
+    // that we have open.
     [[nodiscard]] Status in_place() const;
     // False: the system does not show our locks, so that only the other two are checked.
     [[nodiscard]] bool sees_locks() const noexcept { return sees_locks_; }
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    [[nodiscard]] const std::shared_ptr<Verdict>& verdict() const noexcept { return verdict_; }
 
   private:
-    FileGuard(std::string path, std::uint64_t device, std::uint64_t inode, bool sees_locks)
-        : path_{std::move(path)}, device_{device}, inode_{inode}, sees_locks_{sees_locks} {}
+    FileGuard() = default;
     std::string path_;  // absolute
-    std::uint64_t device_;
-    std::uint64_t inode_;
-    bool sees_locks_;
+    std::string log_;
+    std::uint64_t device_ = 0;
+    std::uint64_t inode_ = 0;
+    std::optional<std::uint64_t> log_inode_;  // nothing: there was none to be seen
+    bool sees_locks_ = false;
+    std::shared_ptr<Verdict> verdict_;
 };
 
 }  // namespace voicecore::command

@@ -126,8 +126,8 @@ Result<Database> Database::open(const std::string& path, int busy_timeout_ms, St
     Database database{raw, std::move(hook)};
     if (code != SQLITE_OK) return sqlite_error(raw, "opening " + path);
     sqlite3_extended_result_codes(raw, 1);
-    database.patience_ =
-        std::make_unique<Patience>(Patience{.most = std::chrono::milliseconds{busy_timeout_ms}});
+    database.patience_ = std::make_unique<Patience>();
+    database.wait_at_most(std::chrono::milliseconds{busy_timeout_ms});
     sqlite3_busy_handler(raw, &Database::wait_for_lock, database.patience_.get());
     return database;
 }
@@ -141,7 +141,7 @@ int Database::wait_for_lock(void* patience, int count) noexcept {
     const auto now = std::chrono::steady_clock::now();
     if (count == 0) own.began = now;
     const auto waited = now - own.began;
-    if (waited >= own.most) return 0;
+    if (waited >= own.most.load(std::memory_order_relaxed)) return 0;
     std::this_thread::sleep_for(waited < 20ms ? 200us : waited < 500ms ? 1ms : 5ms);
     return 1;
 }

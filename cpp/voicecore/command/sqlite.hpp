@@ -4,6 +4,7 @@
 
 #include <sqlite3.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -131,7 +132,9 @@ class Database {
 
     // For other connections' transactions, from now on. SQLite's own setting of that (and its
     // PRAGMA) would put its waits in the place of ours.
+    // Any thread; a call that waits already goes by it as well.
     void wait_at_most(std::chrono::milliseconds most) noexcept { patience_->most = most; }
+    [[nodiscard]] std::chrono::milliseconds patience() const noexcept { return patience_->most; }
 
     [[nodiscard]] int changes() const noexcept { return sqlite3_changes(connection_.get()); }
     [[nodiscard]] std::int64_t last_id() const noexcept {
@@ -145,7 +148,7 @@ class Database {
   private:
     // How long to wait for another connection's transaction.
     struct Patience {
-        std::chrono::milliseconds most;
+        std::atomic<std::chrono::milliseconds> most;
         std::chrono::steady_clock::time_point began = {};
     };
     static int wait_for_lock(void* patience, int count) noexcept;

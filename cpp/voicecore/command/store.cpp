@@ -42,7 +42,10 @@ bool is_stale(const Error& error, Stale why) noexcept {
 }
 
 Store::Store(StoreOptions options, Database database, FileGuard guard)
-    : options_{std::move(options)}, database_{std::move(database)}, guard_{std::move(guard)} {}
+    : options_{std::move(options)},
+      database_{std::move(database)},
+      guard_{std::move(guard)},
+      verdict_{guard_.verdict()} {}
 
 Store::~Store() = default;
 
@@ -65,6 +68,7 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
     }
     auto guard = FileGuard::watch(options.path);
     if (!guard) return std::move(guard).error();
+    if (auto ok = guard->verdict()->status(); !ok) return std::move(ok).error();
     return std::unique_ptr<Store>{new Store{std::move(options), std::move(database).value(),
                                             std::move(guard).value()}};  // NOLINT: private
 }
@@ -407,10 +411,11 @@ Status Store::checkpoint(bool truncate) {
             return std::move(most).error();
         }
     }
-    if (brief) database_.wait_at_most(kBriefly);
+    const auto patience = database_.patience();
+    if (brief) database_.wait_at_most(std::min(kBriefly, patience));
     auto done = database_.single(truncate || large ? "PRAGMA wal_checkpoint(TRUNCATE)"
                                                    : "PRAGMA wal_checkpoint(PASSIVE)");
-    if (brief) database_.wait_at_most(std::chrono::milliseconds{options_.busy_timeout_ms});
+    if (brief) database_.wait_at_most(patience);
     if (!done) return std::move(done).error();
     return Done{};
 }
@@ -453,6 +458,7 @@ Result<std::vector<std::vector<Row>>> Store::transact(std::span<const Step> step
     }
     statements.clear();
     if (transaction) {
+        if (auto ok = still_in_place(); !ok) return std::move(ok).error();
         if (auto done = transaction->commit(); !done) return std::move(done).error();
     }
     return out;

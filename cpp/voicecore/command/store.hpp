@@ -1,6 +1,7 @@
 // Store: one connection to a queue file, and everything that is done through it.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <span>
@@ -42,6 +43,9 @@ struct ClaimResult {
     int superseded = 0;
     int failed = 0;  // commands whose holders died too often
 };
+
+// What an orderly end waits for whoever holds the file.
+inline constexpr std::chrono::milliseconds kBriefPatience{250};
 
 struct StoreStatistics {
     std::int64_t ready = 0;
@@ -128,8 +132,10 @@ class Store {
                                        Millis lease);
     [[nodiscard]] Status end_session(const std::string& key, std::int64_t attempt, Millis now,
                                      const std::string& outcome);
-    // All leases of a process in one transaction; gives back those that are lost.
-    [[nodiscard]] Result<Leases> renew_all(const Leases& leases, Millis now, Millis lease);
+    // All leases of a process in one transaction; gives back those that are lost. `step` is by how
+    // much the wall clock has just been set forward: by so much no lease has come nearer its end.
+    [[nodiscard]] Result<Leases> renew_all(const Leases& leases, Millis now, Millis lease,
+                                           Millis step = 0);
     // Ends the sessions, and gives back the commands, of owners that no longer live on this
     // machine. The number of both.
     [[nodiscard]] Result<std::int64_t> clear_dead(Millis now);
@@ -154,8 +160,14 @@ class Store {
     [[nodiscard]] Result<std::vector<Worker>> workers();
     // Moves the WAL into the file: only what is free to move, or all of it when it has grown large.
     [[nodiscard]] Status checkpoint(bool truncate);
-    // Is the file still ours? See FileGuard. Once it was not, every call is refused.
+    // Is the file still ours? See FileGuard. Once it was not, every call of this process on it is
+    // refused, by whatever connection.
     [[nodiscard]] Status audit();
+    // For other connections' transactions, from now on and also in a call that waits already;
+    // nothing: as it was opened with. Any thread.
+    void set_patience(std::optional<std::chrono::milliseconds> most) noexcept {
+        database_.wait_at_most(most.value_or(std::chrono::milliseconds{options_.busy_timeout_ms}));
+    }
     // For a Caretaker, which does from now on what claim() does every two seconds.
     [[nodiscard]] std::shared_ptr<Verdict> leave_care() noexcept {
         care_ = false;
@@ -187,7 +199,7 @@ class Store {
     StoreOptions options_;
     Database database_;
     FileGuard guard_;
-    std::shared_ptr<Verdict> verdict_ = std::make_shared<Verdict>();
+    std::shared_ptr<Verdict> verdict_;
     std::vector<std::string> bells_;
     std::string resume_after_;  // the key that the last look along all keys ended with
     bool announced_ = false;

@@ -57,6 +57,7 @@ Result<std::int64_t> Store::lease_session(const std::string& key,
         if (auto step = statement->step(); !step) return std::move(step).error();
     }
     if (taken || from_before_step) {
+        if (auto ok = still_in_place(); !ok) return std::move(ok).error();
         if (auto done = transaction->commit(); !done) return std::move(done).error();
     }
     if (!taken) {
@@ -88,11 +89,11 @@ Status Store::check_session(const std::string& key, std::int64_t attempt, Millis
     return Done{};
 }
 
-Result<Leases> Store::renew_all(const Leases& leases, Millis now, Millis lease) {
+Result<Leases> Store::renew_all(const Leases& leases, Millis now, Millis lease, Millis step) {
     if (auto ok = usable(); !ok) return std::move(ok).error();
     auto command = database_.cached(
         "UPDATE bot_commands SET lease_until = ?3, claimed_at = min(claimed_at, ?4)"
-        " WHERE id = ?1 AND attempt = ?2 AND state = 'claimed' AND lease_until > ?4");
+        " WHERE id = ?1 AND attempt = ?2 AND state = 'claimed' AND lease_until > ?4 - ?5");
     auto session = database_.cached(
         "UPDATE bot_sessions SET lease_until = ?3, started_at = min(started_at, ?5)"
         " WHERE key = ?1 AND attempt = ?2 AND owner = ?4");
@@ -103,7 +104,7 @@ Result<Leases> Store::renew_all(const Leases& leases, Millis now, Millis lease) 
     Leases lost;
     for (const auto& [id, attempt] : leases.commands) {
         const Use statement{*command.value()};
-        statement->bind_all(id, attempt, now + lease, now);
+        statement->bind_all(id, attempt, now + lease, now, step);
         if (auto step = statement->step(); !step) return std::move(step).error();
         if (database_.changes() == 0) lost.commands.emplace_back(id, attempt);
     }

@@ -43,6 +43,7 @@ class Patience {
 
 void StoreWorker::run(StoreCall& call) noexcept {
     std::vector<std::string> bells;
+    std::shared_ptr<Ringer> ringer;  // another thread may close this meanwhile
     {
         const std::lock_guard lock{store_mutex_};
         if (shut_) {
@@ -56,13 +57,18 @@ void StoreWorker::run(StoreCall& call) noexcept {
                 return;
             }
             store_ = std::move(opened).value();
+            const std::lock_guard found{patience_mutex_};
+            open_ = store_.get();
+            open_->set_patience(patience_);
         }
         call.run(*store_);
         bells = store_->take_bells();
-        if (!bells.empty()) ringer_.prepare();
+        if (bells.empty()) return;
+        ringer = ringer_;
+        ringer->prepare();
     }
     // After COMMIT: whoever looks now finds it.
-    for (const std::string& bell : bells) ringer_.ring(bell);
+    for (const std::string& bell : bells) ringer->ring(bell);
 }
 
 void StoreWorker::submit(std::shared_ptr<StoreCall> call, std::function<void()> done) {
@@ -119,11 +125,23 @@ void StoreWorker::close() noexcept {
     if (thread.joinable()) thread.join();
     const std::lock_guard lock{store_mutex_};
     shut_ = true;
+    ringer_.reset();
     // A process that makes one client after another must not fill the file with their names.
     if (store_ != nullptr) {
+        store_->set_patience(kBriefPatience);
         [[maybe_unused]] const auto gone = store_->retire_worker();
     }
+    {
+        const std::lock_guard gone{patience_mutex_};
+        open_ = nullptr;
+    }
     store_.reset();
+}
+
+void StoreWorker::set_patience(std::optional<std::chrono::milliseconds> most) noexcept {
+    const std::lock_guard lock{patience_mutex_};
+    patience_ = most;
+    if (open_ != nullptr) open_->set_patience(most);
 }
 
 }  // namespace voicecore::command

@@ -38,6 +38,8 @@ class StoreWorker {
     void run(StoreCall& call) noexcept;
     // On the thread vc-queue, started by the first submit. `done` is called there, after the call.
     void submit(std::shared_ptr<StoreCall> call, std::function<void()> done);
+    // See Store::set_patience; of a store that is opened later as well.
+    void set_patience(std::optional<std::chrono::milliseconds> most) noexcept;
     // What was submitted before is done; later calls fail. Idempotent.
     void close() noexcept;
 
@@ -54,7 +56,11 @@ class StoreWorker {
     std::mutex store_mutex_;  // the store; taken before none other
     std::unique_ptr<Store> store_;
     bool shut_ = false;
-    Ringer ringer_;
+    std::shared_ptr<Ringer> ringer_ = std::make_shared<Ringer>();  // until closed
+
+    std::mutex patience_mutex_;  // behind store_mutex_
+    Store* open_ = nullptr;      // the store, while there is one
+    std::optional<std::chrono::milliseconds> patience_;
 
     std::mutex jobs_mutex_;
     std::vector<Job> jobs_;

@@ -19,6 +19,13 @@ constexpr int kBatch = 32;                              // commands in one claim
 constexpr int kBatchesATurn = 8;                        // then ticks and leases have their turn
 constexpr auto kAsleep = std::chrono::milliseconds{5};  // after so long a loop has gone to sleep
 
+// A wall clock that is this much off its pace was set.
+constexpr Millis kStep = 1'000;
+
+Millis since_epoch(TimePoint at) noexcept {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count();
+}
+
 constexpr std::uint32_t bit(Verb verb) noexcept {
     return std::uint32_t{1} << static_cast<unsigned>(verb);
 }
@@ -68,17 +75,19 @@ TickScheduler::TickScheduler(std::unique_ptr<Store> store, std::unique_ptr<Store
                              WallClock wall, const Clock* manual)
     : store_{std::move(store)},
       watched_{std::move(watched)},
+      verdict_{store_->leave_care()},
       listener_{listener},
       options_{options},
       wall_{std::move(wall)},
       manual_{manual},
       period_{options.period} {
     const TimePoint begin = now();
+    ahead_ = wall_() - since_epoch(begin);
     next_tick_ = begin;
     next_poll_ = begin;
     next_renewal_ = begin + std::chrono::milliseconds{options.lease / 3};
     if (manual_ != nullptr) return;
-    caretaker_.emplace(store_->options(), store_->leave_care(),
+    caretaker_.emplace(store_->options(), verdict_,
                        [this](Error error) { report_trouble(std::move(error)); });
 }
 
@@ -104,6 +113,8 @@ Status TickScheduler::start() {
 void TickScheduler::stop() noexcept {
     const std::lock_guard stopping{stop_mutex_};
     stopping_.store(true, std::memory_order_release);
+    // Whoever holds the file's lock is not waited for, here and from here on.
+    if (store_ != nullptr) store_->set_patience(kBriefPatience);
     nudge();
     if (thread_.joinable()) thread_.join();
     if (caretaker_) caretaker_->stop();
@@ -240,6 +251,7 @@ void TickScheduler::turn(bool rang) noexcept {
         if (poll) next_poll_ = at + options_.poll;
         if (renew) next_renewal_ = at + std::chrono::milliseconds{options_.lease / 3};
     }
+    follow_wall();
     if (renew) renew_leases(wall_());
     const bool changed = poll && file_changed();
     if (ticked) tick(at);
@@ -430,6 +442,12 @@ std::optional<std::string> TickScheduler::steer(const Command& command) noexcept
     return others ? std::nullopt : result;
 }
 
+bool TickScheduler::holds(std::int64_t id, std::int64_t attempt) const {
+    const std::lock_guard lock{mutex_};
+    const auto found = open_.find(id);
+    return found != open_.end() && found->second == attempt;
+}
+
 std::vector<std::string> TickScheduler::lost_sessions() const {
     const std::lock_guard lock{mutex_};
     std::vector<std::string> out;
@@ -439,7 +457,18 @@ std::vector<std::string> TickScheduler::lost_sessions() const {
     return out;
 }
 
-void TickScheduler::renew_leases(Millis at) noexcept {
+// What is reckoned by the wall clock goes along when that is set. Forward, our leases look as if
+// they had run out, and we would claim again what we carry out; back, whatever is sent from now on
+// seems older than this run.
+void TickScheduler::follow_wall() noexcept {
+    const Millis wall = wall_();
+    const Millis ahead = wall - since_epoch(now());
+    const Millis step = ahead - std::exchange(ahead_, ahead);
+    if (step >= kStep) renew_leases(wall, step);
+    if (step <= -kStep && options_.started_at) *options_.started_at += step;
+}
+
+void TickScheduler::renew_leases(Millis at, Millis step) noexcept {
     Leases leases;
     {
         const std::lock_guard lock{mutex_};
@@ -449,13 +478,14 @@ void TickScheduler::renew_leases(Millis at) noexcept {
         }
     }
     if (leases.commands.empty() && leases.sessions.empty()) return;
-    auto lost = store_->renew_all(leases, at, options_.lease);
+    auto lost = store_->renew_all(leases, at, options_.lease, step);
     if (!lost) return report_trouble(lost.error());
     std::vector<std::shared_ptr<SessionControl>> to_stop;
     {
         const std::lock_guard lock{mutex_};
         report_.lost_claims += lost->commands.size() + lost->sessions.size();
         for (const auto& [id, attempt] : lost->commands) open_.erase(id);
+        std::erase_if(handed_, [this](const Command& one) { return !open_.contains(one.id); });
         for (const auto& [key, attempt] : lost->sessions) {
             const auto found = sessions_.find(key);
             if (found == sessions_.end() || found->second.attempt != attempt) continue;

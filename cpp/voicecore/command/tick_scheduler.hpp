@@ -99,6 +99,11 @@ class TickScheduler {
     // Commands of this verb are the owner's from now on, whoever could steer.
     void leave_to_owner(Verb verb) noexcept;
 
+    // Whether the claim is still ours, as far as was seen: false once a renewal came too late.
+    [[nodiscard]] bool holds(std::int64_t id, std::int64_t attempt) const;
+    // The file is not ours any more: nothing is claimed, nor will be.
+    [[nodiscard]] bool condemned() const noexcept { return verdict_->condemned(); }
+
     // Keys whose lease somebody else has: their sessions were stopped, or are to be by their owner.
     [[nodiscard]] std::vector<std::string> lost_sessions() const;
 
@@ -131,12 +136,14 @@ class TickScheduler {
     [[nodiscard]] bool claim_batch(Rung rung, int batch) noexcept;
     [[nodiscard]] std::vector<Finished> hand_over(std::vector<Command> claimed, Rung rung);
     [[nodiscard]] std::optional<std::string> steer(const Command& command) noexcept;
-    void renew_leases(Millis now) noexcept;
+    void follow_wall() noexcept;
+    void renew_leases(Millis now, Millis step = 0) noexcept;
     void report_trouble(Error error) noexcept;
     [[nodiscard]] TimePoint now() const noexcept;
 
     std::unique_ptr<Store> store_;
     std::unique_ptr<Store> watched_;
+    const std::shared_ptr<Verdict> verdict_;
     SchedulerListener& listener_;
     SchedulerOptions options_;
     const WallClock wall_;
@@ -163,6 +170,7 @@ class TickScheduler {
     std::optional<Millis> next_due_;
 
     Histogram lateness_;  // the thread's own
+    Millis ahead_ = 0;    // the wall clock's time beyond now()'s
     TimePoint told_{};    // when the listener last heard of commands
     std::int64_t seen_version_ = -1;
     bool more_ = false;  // the budget or the batch ended the last look

@@ -90,6 +90,13 @@ class CommandDrain:
                 if self._done or begun < len(commands):
                     await asyncio.shield(self._leave(commands[begun:]))
 
+    def _is_lost(self, command: Command) -> bool:
+        """Claimed natively, and not ours any more: whoever has it now carries it out, or nobody."""
+        native = self._scheduler._native
+        if native is None or self._scheduler._drains_itself:
+            return False
+        return not native.holds(command.id, command.attempt or 0)
+
     async def carry_out(self, command: Command) -> None:
         """One command: done, failed, or given back when this is cancelled.
 
@@ -97,6 +104,11 @@ class CommandDrain:
         user's own, a command has ended when this returns.
         """
         scheduler = self._scheduler
+        if self._is_lost(command):
+            scheduler._supervisor.warn(
+                "Command %s: its lease ran out before it could be carried out", command.command
+            )
+            return
         try:
             result = await self._execute(command)
             text = None if result is None else result_text(result)

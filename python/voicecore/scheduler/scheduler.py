@@ -220,8 +220,10 @@ class Scheduler:
 
     @property
     def healthy(self) -> bool:
-        """False once a bug has ended the loop: for a health check."""
-        return self._supervisor.healthy
+        """For a health check: false once a bug has ended the loop, and once the queue file is no
+        longer safe to use, so that nothing is claimed any more.
+        """
+        return self._supervisor.healthy and not (self._native and self._native.condemned)
 
     @property
     def running(self) -> bool:

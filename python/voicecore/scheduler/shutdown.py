@@ -9,12 +9,15 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from voicecore.scheduler.scheduler import Scheduler
 
 log = logging.getLogger("voicecore.scheduler")
+
+_FILE_SHARE: Final = 0.1
+"""Of the shutdown's time, that one call on the queue waits for the file."""
 
 
 class ShutdownSteps:
@@ -29,17 +32,22 @@ class ShutdownSteps:
         """Admission, audio, background tasks, tick, state, client; in this order."""
         scheduler = self._scheduler
         scheduler._close_admission()  # first: nothing may start while the rest is waited for
-        for step in (
-            self._give_back,
-            self._stop_audio,
-            self._wait_for_tasks,
-            self._cancel_tick,
-            self._stop_native,
-            self._clear_state,
-            self._close_client,
-            self._close_queue,
-        ):
-            await self._run_step(step)
+        # Somebody else's hold on the file must not use up the time of the steps behind.
+        scheduler.queue._native.set_patience(round(self._seconds * _FILE_SHARE * 1000))
+        try:
+            for step in (
+                self._give_back,
+                self._stop_audio,
+                self._wait_for_tasks,
+                self._cancel_tick,
+                self._stop_native,
+                self._clear_state,
+                self._close_client,
+                self._close_queue,
+            ):
+                await self._run_step(step)
+        finally:
+            scheduler.queue._native.set_patience(None)
 
     async def _run_step(self, step: Callable[[], Awaitable[None]]) -> None:
         # A step that is late still gets a moment, so that the ones behind it always run.
@@ -49,6 +57,8 @@ class ShutdownSteps:
                 await step()
         except TimeoutError:
             log.warning("Shutdown: %s took longer than %.1f s", step.__name__.strip("_"), left)
+        except self._scheduler.recoverable() as problem:
+            log.warning("Shutdown: %s failed: %s", step.__name__.strip("_"), problem)
         except Exception:
             log.exception("Shutdown: %s failed", step.__name__.strip("_"))
 
