@@ -174,6 +174,65 @@ TEST_CASE("a lesson's table is taken over with its rows") {
     REQUIRE(store->get(1).value()->entry_id == 7);
 }
 
+TEST_CASE("a lesson's table keeps its own columns and the age of its rows") {
+    const Scratch scratch;
+    by_hand(scratch.path(),
+            "CREATE TABLE bot_commands (id INTEGER PRIMARY KEY AUTOINCREMENT, command TEXT,"
+            " entry_id INTEGER, guild_id INTEGER NOT NULL, \"a \"\"note\" TEXT DEFAULT 'none',"
+            " state TEXT, created_at TEXT DEFAULT CURRENT_TIMESTAMP);"
+            "INSERT INTO bot_commands(command, entry_id, guild_id, state, created_at) VALUES"
+            " ('play', 7, 777, 'pending', '2020-01-01 00:00:00'),"
+            " ('play', 8, 777, 'pending', 1577836800),"
+            " ('play', 9, 777, 'pending', 1577836800000), ('play', 10, 777, 'pending', NULL)");
+    auto store = scratch.open();
+    constexpr Millis kNewYear = 1'577'836'800'000;
+    for (const std::int64_t id : {1, 2, 3}) {
+        const auto one = store->get(id).value();
+        REQUIRE(one->created_at == kNewYear);
+        REQUIRE(one->state == "ready");
+    }
+    REQUIRE(store->get(4).value()->created_at > kNewYear);
+    // The lesson's admin goes on, and what it sends runs.
+    by_hand(scratch.path(),
+            "INSERT INTO bot_commands(command, entry_id, guild_id) VALUES ('x', 1, 5)");
+    auto rows = store->transact(std::vector<Store::Step>{
+        {.sql = "SELECT guild_id, \"a \"\"note\" FROM bot_commands WHERE id IN (1, 5)",
+         .parameters = {}}});
+    REQUIRE(rows.ok());
+    REQUIRE(rows->at(0).at(0).at(0) == Value{std::int64_t{777}});
+    REQUIRE(rows->at(0).at(1) == Row{Value{std::int64_t{5}}, Value{std::string{"none"}}});
+    REQUIRE(ids_of(claim(*store, kNewYear + 3'600'000)) == std::vector<std::int64_t>{4});
+}
+
+TEST_CASE("what else a lesson's file has goes on with the table that was taken over") {
+    const Scratch scratch;
+    by_hand(scratch.path(),
+            "CREATE TABLE bot_commands (id INTEGER PRIMARY KEY AUTOINCREMENT, command TEXT,"
+            " entry_id INTEGER, key TEXT, requested_by INTEGER);"
+            "CREATE VIEW waiting AS SELECT id, key FROM bot_commands;"
+            "CREATE TABLE note(command INTEGER REFERENCES bot_commands(id));"
+            "CREATE TABLE seen(id INTEGER);"
+            "CREATE TRIGGER on_new AFTER INSERT ON bot_commands BEGIN"
+            " INSERT INTO seen VALUES (new.id); END;"
+            "CREATE INDEX mine ON bot_commands(requested_by);"
+            "INSERT INTO bot_commands(command, entry_id, key, requested_by) VALUES"
+            " ('play', 3, 'guild', 42), (NULL, 4, 'other', NULL)");
+    auto store = scratch.open();
+    REQUIRE(store->get(1).value()->key == "guild");
+    REQUIRE(store->get(1).value()->requested_by == "42");
+    // A row without a command is one that nobody knows.
+    REQUIRE(ids_of(claim(*store, 0)) == std::vector<std::int64_t>{1, 2});
+    REQUIRE(store->get(2).value()->command.empty());
+    by_hand(scratch.path(),
+            "PRAGMA foreign_keys = ON; INSERT INTO note VALUES (1);"
+            "INSERT INTO bot_commands(command, requested_by) VALUES ('stop', 'b');"
+            "SELECT id, key FROM waiting; SELECT 1 FROM bot_commands INDEXED BY mine WHERE"
+            " requested_by = 'b'");
+    auto rows = store->transact(
+        std::vector<Store::Step>{{.sql = "SELECT count(*) FROM seen", .parameters = {}}});
+    REQUIRE(rows->at(0).at(0).at(0) == Value{std::int64_t{3}});
+}
+
 TEST_CASE("a file without a queue is left as it is by whoever does not want to make one") {
     const Scratch scratch;
     by_hand(scratch.path(), "CREATE TABLE customers(id)");

@@ -1,7 +1,11 @@
 #include "voicecore/command/schema.hpp"
 
+#include <sqlite3.h>
+
+#include <algorithm>
 #include <array>
 #include <string>
+#include <vector>
 
 namespace voicecore::command {
 namespace {
@@ -99,18 +103,125 @@ Result<bool> has_indexes(Database& database) {
     return count.value() >= Value{static_cast<std::int64_t>(kIndexes.size())};
 }
 
+struct Column {
+    std::string name;
+    std::string type;
+    std::string fallback;  // as SQL; empty: none
+};
+
+Result<std::vector<Column>> columns_of(Database& database, const char* table) {
+    auto look = database.prepare("SELECT name, type, dflt_value FROM pragma_table_info(?1)");
+    if (!look) return std::move(look).error();
+    look->bind_all(std::string_view{table});
+    std::vector<Column> out;
+    for (auto row = look->step();; row = look->step()) {
+        if (!row) return std::move(row).error();
+        if (!row.value()) return out;
+        out.push_back({look->text(0), look->text(1), look->text(2)});
+    }
+}
+
+std::string quoted(const std::string& name) {
+    std::string out = "\"";
+    for (const char c : name) {
+        out += c;
+        if (c == '"') out += c;
+    }
+    return out + '"';
+}
+
+// SQLite adds no column to a table that has rows whose default is worked out anew each time; there
+// are none yet, but such a default is refused all the same.
+bool is_constant(const std::string& fallback) {
+    return fallback.find('(') == std::string::npos && !fallback.starts_with("CURRENT_");
+}
+
+// The user's own indexes and triggers on the table, as SQL.
+Result<std::vector<std::string>> attachments(Database& database) {
+    auto look = database.prepare(
+        "SELECT sql FROM sqlite_master WHERE tbl_name = 'bot_commands' AND sql IS NOT NULL"
+        " AND type IN ('index', 'trigger') ORDER BY rowid");
+    if (!look) return std::move(look).error();
+    std::vector<std::string> out;
+    for (auto row = look->step();; row = look->step()) {
+        if (!row) return std::move(row).error();
+        if (!row.value()) return out;
+        out.push_back(look->text(0));
+    }
+}
+
+// How an own column of the lesson's table goes over into ours of that name; empty: it does not.
+std::string carried(const std::string& name) {
+    if (sqlite3_stricmp(name.c_str(), "created_at") == 0) {
+        // As text, in seconds or in milliseconds.
+        return "coalesce(CASE WHEN created_at IS NULL THEN NULL"
+               " WHEN typeof(created_at) = 'text' AND created_at GLOB '*[^0-9.]*'"
+               " THEN strftime('%s', created_at) * 1000"
+               " ELSE CAST(created_at * CASE WHEN abs(created_at) < 1e11 THEN 1000 ELSE 1 END"
+               " AS INTEGER) END, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))";
+    }
+    for (const char* text : {"key", "requested_by"}) {
+        if (sqlite3_stricmp(name.c_str(), text) == 0) {
+            return "CAST(" + std::string{text} + " AS TEXT)";
+        }
+    }
+    return {};
+}
+
+// A lesson's rows. Whoever writes columns of its own into the table goes on doing so, and whatever
+// else the file has that goes by the table's name still does.
+Status take_over(Database& database, const std::vector<std::string>& attached) {
+    auto found = columns_of(database, "bot_commands_before");
+    auto ours = columns_of(database, "bot_commands");
+    if (!found) return std::move(found).error();
+    if (!ours) return std::move(ours).error();
+    std::string into = "id, command, entry_id";
+    std::string from = "id, coalesce(command, ''), entry_id";
+    for (const Column& column : found.value()) {
+        const bool same = std::any_of(ours->begin(), ours->end(), [&](const Column& one) {
+            return sqlite3_stricmp(one.name.c_str(), column.name.c_str()) == 0;
+        });
+        std::string value = carried(column.name);
+        if (same && value.empty()) continue;
+        if (!same) {
+            value = quoted(column.name);
+            std::string add = "ALTER TABLE bot_commands ADD COLUMN " + value + " " + column.type;
+            if (!column.fallback.empty() && is_constant(column.fallback)) {
+                add += " DEFAULT " + column.fallback;
+            }
+            if (auto ok = database.run(add.c_str()); !ok) return ok;
+        }
+        into += ", " + quoted(column.name);
+        from += ", " + value;
+    }
+    const std::string copy = "INSERT INTO bot_commands(" + into + ") SELECT " + from +
+                             " FROM bot_commands_before ORDER BY id";
+    if (auto ok = database.run(copy.c_str()); !ok) return ok;
+    if (auto ok = database.run("DROP TABLE bot_commands_before"); !ok) return ok;
+    for (const std::string& sql : attached) {
+        if (auto ok = database.run(sql.c_str()); !ok) return ok;
+    }
+    return Done{};
+}
+
 Status create(Database& database) {
     auto lesson = exists(database, "bot_commands");
     if (!lesson) return std::move(lesson).error();
+    std::vector<std::string> attached;
     if (lesson.value()) {
         if (!database.prepare("SELECT id, command, entry_id FROM bot_commands")) {
             return Error{Errc::database, 0,
                          "the file has a table bot_commands that is not a queue's: expected the "
                          "columns id, command and entry_id"};
         }
-        if (auto ok = database.run("ALTER TABLE bot_commands RENAME TO bot_commands_before"); !ok) {
-            return ok;
-        }
+        auto own = attachments(database);
+        if (!own) return std::move(own).error();
+        attached = std::move(own).value();
+        // Views, triggers and foreign keys elsewhere keep the name: it will be ours.
+        if (auto ok = database.run("PRAGMA legacy_alter_table = ON"); !ok) return ok;
+        auto renamed = database.run("ALTER TABLE bot_commands RENAME TO bot_commands_before");
+        if (auto ok = database.run("PRAGMA legacy_alter_table = OFF"); !ok) return ok;
+        if (!renamed) return renamed;
     }
     const std::string columns{kCommandColumns};
     const std::string commands =
@@ -123,14 +234,7 @@ Status create(Database& database) {
     for (const char* sql : kTables) {
         if (auto ok = database.run(sql); !ok) return ok;
     }
-    if (!lesson.value()) return Done{};
-    if (auto ok =
-            database.run("INSERT INTO bot_commands(id, command, entry_id)"
-                         " SELECT id, command, entry_id FROM bot_commands_before ORDER BY id");
-        !ok) {
-        return ok;
-    }
-    return database.run("DROP TABLE bot_commands_before");
+    return lesson.value() ? take_over(database, attached) : Status{Done{}};
 }
 
 // Only in a file that nobody else has marked as theirs.
