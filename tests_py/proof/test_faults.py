@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -92,7 +94,7 @@ def make_away_with(db: Path, how: str) -> None:
     elif how == "deleted":
         db.unlink()
     else:
-        Path(f"{db}-wal").unlink()
+        Path(f"{db}-shm" if "memory" in how else f"{db}-wal").unlink()
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,7 @@ def make_away_with(db: Path, how: str) -> None:
         ("deleted", "it was deleted"),
         ("replaced", "another file has been put in its place"),
         ("its log deleted", "its write-ahead log was deleted"),
+        ("its shared memory deleted", "its shared memory .* was deleted"),
     ],
 )
 def test_a_worker_finds_its_file_gone_and_writes_no_more(
@@ -120,7 +123,9 @@ def test_a_worker_finds_its_file_gone_and_writes_no_more(
             queue.peek()
 
 
-@pytest.mark.parametrize("how", ["deleted", "replaced", "its log deleted"])
+@pytest.mark.parametrize(
+    "how", ["deleted", "replaced", "its log deleted", "its shared memory deleted"]
+)
 def test_a_sender_is_told_that_its_file_is_gone_rather_than_given_an_id(
     tmp_path: Path, how: str
 ) -> None:
@@ -133,6 +138,52 @@ def test_a_sender_is_told_that_its_file_is_gone_rather_than_given_an_id(
     if how == "replaced":
         with SyncCommandQueue(db) as queue:
             assert [one.command for one in queue.peek()] == ["other"]
+
+
+def test_a_worker_that_has_lost_its_log_harms_nothing_by_closing(tmp_path: Path) -> None:
+    db = tmp_path / "queue.db"
+    send = (
+        "import sys, voicecore\n"
+        "with voicecore.SyncCommandQueue(sys.argv[1]) as queue:\n"
+        "    print(len(queue.enqueue_many([('later',)] * 300)))\n"
+    )
+    with SyncCommandQueue(db) as queue:
+        queue.enqueue("work")
+    with SyncCommandQueue(db, role="worker") as queue:
+        queue.ack(queue.claim()[0])  # what its own log has, and nobody else's
+        make_away_with(db, "its log deleted")
+        make_away_with(db, "its shared memory deleted")
+        sent = subprocess.run([sys.executable, "-c", send, db], capture_output=True, text=True)
+        assert sent.stdout.strip() == "300", sent.stderr
+    with SyncCommandQueue(db) as queue:
+        assert queue.statistics().ready == 301
+
+
+def test_a_foreign_descriptor_of_an_old_file_of_that_name_means_nothing(tmp_path: Path) -> None:
+    db = tmp_path / "queue.db"
+    with SyncCommandQueue(db) as queue:
+        queue.enqueue("work")
+    old = sqlite3.connect(db)
+    old.execute("SELECT count(*) FROM bot_commands").fetchone()
+    for path in tmp_path.iterdir():
+        path.unlink()
+    with SyncCommandQueue(db) as queue:
+        queue.enqueue("work")
+        queue.audit()
+    old.close()
+
+
+def test_an_audit_without_descriptors_to_look_with_condemns_nothing(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with SyncCommandQueue(tmp_path / "queue.db") as queue:
+        queue.enqueue("work")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            queue.audit()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        queue.audit()
+        assert queue.enqueue("more") == 2
 
 
 def test_a_file_opened_again_after_it_was_replaced_works(tmp_path: Path) -> None:

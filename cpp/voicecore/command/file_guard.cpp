@@ -15,6 +15,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <string_view>
 #include <utility>
 
@@ -37,6 +38,36 @@ constexpr std::array<Remote, 9> kRemote{{{0x6969, "NFS"},
                                          {0x0BD00BD0, "Lustre"},
                                          {0x73757245, "Coda"}}};
 
+constexpr long kFuse = 0x65735546;
+// Of those that a program serves (FUSE), the ones whose files lie on another machine.
+constexpr std::array kRemotePrograms{"sshfs",    "glusterfs", "rclone",    "s3fs",     "ceph-fuse",
+                                     "davfs",    "davfs2",    "curlftpfs", "goofys",   "gcsfuse",
+                                     "smbnetfs", "mount-s3",  "juicefs",   "seaweedfs"};
+
+// The type of the mount that holds this folder, "fuse.sshfs" for example; empty: not found.
+std::string mount_type(const std::string& folder) {
+    struct statx facts {};
+    if (::statx(AT_FDCWD, folder.c_str(), 0, STATX_BASIC_STATS, &facts) != 0) return {};
+    const std::string device =
+        std::to_string(facts.stx_dev_major) + ":" + std::to_string(facts.stx_dev_minor);
+    std::ifstream mounts{"/proc/self/mountinfo"};
+    // "36 35 0:50 / /mnt rw,noatime master:1 - fuse.sshfs host:/home rw"
+    for (std::string line; std::getline(mounts, line);) {
+        std::istringstream words{line};
+        std::string number;
+        std::string parent;
+        std::string where;
+        words >> number >> parent >> where;
+        const auto dash = line.find(" - ");
+        if (where != device || dash == std::string::npos) continue;
+        std::istringstream rest{line.substr(dash + 3)};
+        std::string type;
+        rest >> type;
+        return type;
+    }
+    return {};
+}
+
 std::string folder_of(const std::string& path) {
     const auto slash = path.rfind('/');
     if (slash == std::string::npos) return ".";
@@ -47,44 +78,42 @@ std::string folder_of(const std::string& path) {
 // "lock:\t1: POSIX  ADVISORY  READ  1234 fe:00:131093 1073741826 1073742335". The list of all locks
 // (/proc/locks) knows as much, but takes a grace period of the kernel (10 ms and more), and has
 // some mounts under another number than stat() gives.
-bool has_lock(const std::string& descriptor) {
+// Nothing: it cannot be looked at now, for want of a descriptor of our own for example.
+std::optional<bool> has_lock(const std::string& descriptor) {
     std::ifstream facts{"/proc/thread-self/fdinfo/" + descriptor};
+    if (!facts) return std::nullopt;
     for (std::string line; std::getline(facts, line);) {
         if (line.starts_with("lock:") && line.find(" POSIX ") != std::string::npos) return true;
     }
     return false;
 }
 
-struct Descriptors {
-    bool locked = false;       // one of this file, with a lock of ours
-    bool deleted_log = false;  // one of a log that was deleted from beside it
-};
-
-// Other threads may open and close theirs meanwhile.
-Descriptors own_descriptors(const std::string& path, std::uint64_t device, std::uint64_t inode) {
+// Whether a descriptor of this file has a lock of ours; nothing: that cannot be seen now. Other
+// threads may open and close theirs meanwhile.
+std::optional<bool> holds_lock(std::uint64_t device, std::uint64_t inode) {
     struct Close {
         void operator()(DIR* folder) const noexcept { ::closedir(folder); }
     };
-    Descriptors out;
     const std::unique_ptr<DIR, Close> folder{::opendir("/proc/thread-self/fd")};
-    if (folder == nullptr) return out;
-    const std::string gone = path + "-wal (deleted)";
-    std::array<char, PATH_MAX> target{};
+    if (folder == nullptr) return std::nullopt;
+    bool unsure = false;
     while (const dirent* entry = ::readdir(folder.get())) {
         const auto* name = static_cast<const char*>(entry->d_name);
         struct stat facts {};
         if (::fstatat(::dirfd(folder.get()), name, &facts, 0) != 0) continue;
-        if (facts.st_dev == device && facts.st_ino == inode) {
-            out.locked = out.locked || has_lock(name);
-        } else if (facts.st_nlink == 0) {
-            const auto size = ::readlinkat(::dirfd(folder.get()), name, target.data(), PATH_MAX);
-            out.deleted_log =
-                out.deleted_log ||
-                (size > 0 &&
-                 gone == std::string_view{target.data(), static_cast<std::size_t>(size)});
-        }
+        if (facts.st_dev != device || facts.st_ino != inode) continue;
+        const std::optional<bool> locked = has_lock(name);
+        if (locked.value_or(false)) return true;
+        unsure = unsure || !locked;
     }
-    return out;
+    return unsure ? std::nullopt : std::optional{false};
+}
+
+// Nothing: it is not there, or cannot be seen.
+std::optional<std::uint64_t> inode_of(const std::string& path) {
+    struct stat facts {};
+    if (::stat(path.c_str(), &facts) != 0) return std::nullopt;
+    return facts.st_ino;
 }
 
 Error system_error(int error, const std::string& what, const char* expected) {
@@ -130,12 +159,19 @@ Status check_file_system(const std::string& path) {
     struct statfs facts {};
     const std::string folder = folder_of(path);
     if (::statfs(folder.c_str(), &facts) != 0) return folder_error(errno, folder, "a folder");
+    const auto refuse = [&](const std::string& name) {
+        return Error{Errc::unsupported, 0,
+                     path + " lies on a network file system (" + name +
+                         "): SQLite's WAL needs memory shared between processes. Expected a local "
+                         "file system"};
+    };
     for (const Remote& remote : kRemote) {
-        if (facts.f_type == remote.magic) {
-            return Error{Errc::unsupported, 0,
-                         path + " lies on a network file system (" + remote.name +
-                             "): SQLite's WAL needs memory shared between processes. Expected a "
-                             "local file system"};
+        if (facts.f_type == remote.magic) return refuse(remote.name);
+    }
+    if (facts.f_type == kFuse) {
+        const std::string type = mount_type(folder);
+        for (const char* program : kRemotePrograms) {
+            if (type == std::string{"fuse."} + program) return refuse(program);
         }
     }
     return Done{};
@@ -179,13 +215,14 @@ Result<FileGuard> FileGuard::watch(const std::string& path) {
     }
     FileGuard guard;
     guard.path_ = absolute.data();
-    guard.log_ = guard.path_ + "-wal";
     guard.device_ = facts.st_dev;
     guard.inode_ = facts.st_ino;
     guard.verdict_ = Verdict::of(facts.st_dev, facts.st_ino);
-    guard.sees_locks_ = own_descriptors(guard.path_, guard.device_, guard.inode_).locked;
-    // As long as anybody has the file open, its log stays the same.
-    if (::stat(guard.log_.c_str(), &facts) == 0) guard.log_inode_ = facts.st_ino;
+    guard.sees_locks_ = holds_lock(guard.device_, guard.inode_).value_or(false);
+    for (Beside& one : guard.beside_) {
+        one.path = guard.path_ + one.ending;
+        one.inode = inode_of(one.path);
+    }
     return guard;
 }
 
@@ -199,17 +236,17 @@ Status FileGuard::in_place() const {
                     "another file has been put in its place (a -wal and -shm beside it that are "
                     "the old file's must go before anybody opens the new one)");
     }
-    if (log_inode_ && (::stat(log_.c_str(), &facts) != 0 || facts.st_ino != *log_inode_)) {
-        return lost(path_, "its write-ahead log was deleted or replaced");
+    for (const Beside& one : beside_) {
+        if (one.inode && inode_of(one.path) != one.inode) {
+            return lost(path_, std::string{"its "} + one.name + " was deleted or replaced");
+        }
     }
     return Done{};
 }
 
 Status FileGuard::check() const {
     if (auto ok = in_place(); !ok) return ok;
-    const auto own = own_descriptors(path_, device_, inode_);
-    if (own.deleted_log) return lost(path_, "its write-ahead log was deleted");
-    if (sees_locks_ && !own.locked) {
+    if (sees_locks_ && !holds_lock(device_, inode_).value_or(true)) {
         return lost(path_,
                     "this process no longer holds its locks on it (a second copy of SQLite, or a "
                     "plain open() and close() of the file in this process, drops them)");

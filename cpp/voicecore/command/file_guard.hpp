@@ -1,6 +1,7 @@
 // FileGuard: is the file that we have open still the one in its place, with our locks on it?
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -55,7 +56,7 @@ class FileGuard {
     // Errc::database, and why: another file lies there now, the locks are gone (a second copy of
     // SQLite in this process has touched the file), or the WAL was deleted.
     [[nodiscard]] Status check() const;
-    // The part of it that costs two system calls: the file and the log in their places are those
+    // The part of it that costs three system calls: the file and those beside it are still the ones
     // that we have open.
     [[nodiscard]] Status in_place() const;
     // False: the system does not show our locks, so that only the other two are checked.
@@ -66,10 +67,18 @@ class FileGuard {
   private:
     FileGuard() = default;
     std::string path_;  // absolute
-    std::string log_;
     std::uint64_t device_ = 0;
     std::uint64_t inode_ = 0;
-    std::optional<std::uint64_t> log_inode_;  // nothing: there was none to be seen
+    // As long as anybody has the file open, these stay the same.
+    struct Beside {
+        const char* ending;
+        const char* name;
+        std::string path = {};
+        std::optional<std::uint64_t> inode = {};  // nothing: there was none to be seen
+    };
+    std::array<Beside, 2> beside_{
+        {{.ending = "-wal", .name = "write-ahead log"},
+         {.ending = "-shm", .name = "shared memory (the -shm file beside it)"}}};
     bool sees_locks_ = false;
     std::shared_ptr<Verdict> verdict_;
 };

@@ -136,6 +136,11 @@ class Database {
     void wait_at_most(std::chrono::milliseconds most) noexcept { patience_->most = most; }
     [[nodiscard]] std::chrono::milliseconds patience() const noexcept { return patience_->most; }
 
+    // The last connection to a file moves the log into it when it closes; this one will not.
+    void keep_log_on_close() noexcept {
+        sqlite3_db_config(connection_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+    }
+
     [[nodiscard]] int changes() const noexcept { return sqlite3_changes(connection_.get()); }
     [[nodiscard]] std::int64_t last_id() const noexcept {
         return sqlite3_last_insert_rowid(connection_.get());

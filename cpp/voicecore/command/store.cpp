@@ -47,7 +47,11 @@ Store::Store(StoreOptions options, Database database, FileGuard guard)
       guard_{std::move(guard)},
       verdict_{guard_.verdict()} {}
 
-Store::~Store() = default;
+Store::~Store() {
+    // SQLite moves the log into the file when the last connection closes: never into one that is
+    // not ours any more, and never a log that others have left behind.
+    if (!audit()) database_.keep_log_on_close();
+}
 
 Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
     if (auto ok = check_file_system(options.path); !ok) return std::move(ok).error();
@@ -394,10 +398,14 @@ Result<std::int64_t> Store::data_version() {
     return statement->integer(0);
 }
 
-bool Store::log_is_large() const {
+std::int64_t Store::log_size() const {
     struct stat facts {};
     const std::string wal = guard_.path() + "-wal";
-    return ::stat(wal.c_str(), &facts) == 0 && facts.st_size > kWorthTruncating;
+    return ::stat(wal.c_str(), &facts) == 0 ? facts.st_size : 0;
+}
+
+bool Store::log_is_large() const {
+    return log_size() > kWorthTruncating;
 }
 
 Status Store::checkpoint(bool truncate) {

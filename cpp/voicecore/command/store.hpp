@@ -160,6 +160,8 @@ class Store {
     [[nodiscard]] Result<std::vector<Worker>> workers();
     // Moves the WAL into the file: only what is free to move, or all of it when it has grown large.
     [[nodiscard]] Status checkpoint(bool truncate);
+    // Of the write-ahead log, in bytes.
+    [[nodiscard]] std::int64_t log_size() const;
     // Is the file still ours? See FileGuard. Once it was not, every call of this process on it is
     // refused, by whatever connection.
     [[nodiscard]] Status audit();

@@ -19,6 +19,8 @@ constexpr int kBatch = 32;                              // commands in one claim
 constexpr int kBatchesATurn = 8;                        // then ticks and leases have their turn
 constexpr auto kAsleep = std::chrono::milliseconds{5};  // after so long a loop has gone to sleep
 
+constexpr std::int64_t kWorthMoving = 4 << 20;  // bytes, about what SQLite itself thinks
+
 // A wall clock that is this much off its pace was set.
 constexpr Millis kStep = 1'000;
 
@@ -329,6 +331,11 @@ void TickScheduler::look(Rung rung) noexcept {
             listener_.on_commands(rung);
         }
     }
+    // A burst between two ticks writes more than a small disk may hold. What has been moved is
+    // written over, so that a log that does not grow needs no care.
+    const std::int64_t log = store_->log_size();
+    if (caretaker_ && log > moved_at_ + kWorthMoving) caretaker_->request();
+    if (log > moved_at_ + kWorthMoving || log < moved_at_) moved_at_ = log;
     auto due = store_->next_due(wall_());
     if (!due) return;
     const std::lock_guard lock{mutex_};

@@ -169,9 +169,10 @@ class TickScheduler {
     TimePoint next_renewal_{};
     std::optional<Millis> next_due_;
 
-    Histogram lateness_;  // the thread's own
-    Millis ahead_ = 0;    // the wall clock's time beyond now()'s
-    TimePoint told_{};    // when the listener last heard of commands
+    Histogram lateness_;         // the thread's own
+    Millis ahead_ = 0;           // the wall clock's time beyond now()'s
+    std::int64_t moved_at_ = 0;  // the log's size when it was last worth moving
+    TimePoint told_{};           // when the listener last heard of commands
     std::int64_t seen_version_ = -1;
     bool more_ = false;  // the budget or the batch ended the last look
     std::thread thread_;
