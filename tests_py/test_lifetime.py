@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Awaitable, Callable
 
 import pytest
 import uvloop
@@ -140,6 +141,67 @@ def test_a_loop_closed_by_hand_is_swept_by_the_next() -> None:
 
         asyncio.run(again())
     assert player.finished
+
+
+def a_player_of_a_closed_loop(duration: float | None) -> tuple[Engine, voicecore.Player]:
+    loop = asyncio.new_event_loop()
+
+    async def start() -> tuple[Engine, voicecore.Player]:
+        engine = Engine()
+        await engine.__aenter__()
+        return engine, engine.play(ToneSource(440, duration), NullSink())
+
+    engine, player = loop.run_until_complete(start())
+    loop.close()
+    return engine, player
+
+
+WAYS_TO_WAIT: dict[str, Callable[[voicecore.Player], Awaitable[object]]] = {
+    "wait_finished": lambda player: player.wait_finished(),
+    "events": lambda player: anext(player.events()),
+    "aclose": lambda player: player.aclose(),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_WAIT)
+def test_waiting_in_another_loop_than_the_closed_one_of_the_player_ends(way: str) -> None:
+    engine, player = a_player_of_a_closed_loop(None)
+
+    async def wait() -> None:
+        await asyncio.wait_for(WAYS_TO_WAIT[way](player), 5)
+
+    if way == "aclose":
+        asyncio.run(wait())
+    else:
+        with pytest.raises(voicecore.Closed, match="loop ended"):
+            asyncio.run(wait())
+    engine._native_close(0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        _bridge._bridges[id(player._bridge.loop)].close()
+
+
+def test_a_player_that_has_finished_says_so_in_every_loop() -> None:
+    engine, player = a_player_of_a_closed_loop(0.05)
+    while not player.finished:
+        time.sleep(0.01)  # nobody is told
+    asyncio.run(asyncio.wait_for(player.wait_finished(), 5))
+    asyncio.run(asyncio.wait_for(player.aclose(), 5))
+    engine._native_close(0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        _bridge._bridges[id(player._bridge.loop)].close()
+
+
+def test_waiting_in_another_loop_than_the_running_one_of_the_player_is_refused(run: Runner) -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            player = engine.play(ToneSource(440), NullSink())
+            for wait in WAYS_TO_WAIT.values():
+                with pytest.raises(RuntimeError, match="another event loop"):
+                    await asyncio.to_thread(asyncio.run, asyncio.wait_for(wait(player), 5))
+
+    run(main())
 
 
 def test_two_loops_in_two_threads_do_not_meet() -> None:

@@ -237,8 +237,7 @@ class Player:
             SinkError: the sink failed.
             Closed: the event loop or the engine ended first.
         """
-        self._bridge._drain()
-        if not self.finished:
+        if not self._is_over():
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
             try:
@@ -252,8 +251,11 @@ class Player:
         """Everything that happens from now on, up to and including "finished".
 
         A consumer that falls more than 1,000 events behind loses the oldest.
+
+        Raises:
+            Closed: the event loop ended before the player.
         """
-        if self.finished:
+        if self._is_over():
             return
         listener = _Listener()
         self._listeners.add(listener)
@@ -266,8 +268,25 @@ class Player:
         finally:
             self._listeners.discard(listener)
 
+    def _is_over(self) -> bool:
+        """Whether there is nothing to wait for; the running loop is ours if there is.
+
+        The end is told to one loop only: whoever waited for it in another would wait for ever.
+        """
+        loop = self._bridge.loop
+        if asyncio.get_running_loop() is loop:
+            self._bridge._drain()
+        elif not self.finished:
+            if loop.is_closed():
+                raise Closed("the event loop ended before the player")
+            raise RuntimeError("this player belongs to another event loop")
+        return self.finished
+
     async def aclose(self) -> None:
-        """Stop and wait for the end. Idempotent; never raises the player's own error."""
+        """Stop and wait for the end. Idempotent; never raises the player's own error.
+
+        Where its event loop has ended already, it is stopped and not waited for.
+        """
         self.stop()
         with contextlib.suppress(VoicecoreError):
             await self.wait_finished()
