@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import secrets
@@ -319,5 +320,46 @@ def test_an_end_whose_event_was_lost_is_told_with_its_reason(run: Runner, reason
             assert (await first).detail == reason
             with contextlib.suppress(voicecore.SinkError):
                 await player.wait_finished()
+
+    run(main())
+
+
+def test_the_events_of_a_player_count_from_the_call_not_from_the_first_look(run: Runner) -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            player = engine.play(ToneSource(440, 0.1), voicecore.NullSink())
+            events = player.events()
+            await player.wait_finished()
+            kinds = [event.kind async for event in events]
+            assert kinds == ["started", "track_started", "finished"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_the_events_of_a_player_that_has_ended_are_its_end(run: Runner, heard: bool) -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            player = engine.play(ToneSource(440, 0.1), voicecore.NullSink())
+            while not player.finished:
+                time.sleep(0.01)  # the loop hears nothing
+            if heard:
+                await player.wait_finished()
+            told = [event async for event in player.events()]
+            assert told[-1] == voicecore.Event("finished", "ended")
+            assert len(told) == 1 or not heard
+
+    run(main())
+
+
+def test_events_that_nobody_reads_are_not_kept(run: Runner) -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            player = engine.play(ToneSource(440), voicecore.NullSink())
+            for _ in range(3):
+                player.events()
+            gc.collect()
+            assert not player._listeners
+            await player.aclose()
 
     run(main())

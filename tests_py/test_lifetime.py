@@ -187,6 +187,11 @@ def test_a_player_that_has_finished_says_so_in_every_loop() -> None:
         time.sleep(0.01)  # nobody is told
     asyncio.run(asyncio.wait_for(player.wait_finished(), 5))
     asyncio.run(asyncio.wait_for(player.aclose(), 5))
+
+    async def told() -> list[str]:
+        return [event.kind async for event in player.events()]
+
+    assert asyncio.run(asyncio.wait_for(told(), 5))[-1] == "finished"
     engine._native_close(0.5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -85,7 +86,8 @@ class Player:
         self._after = after
         self._reason: str | None = None
         self._waiters: set[asyncio.Future[None]] = set()
-        self._listeners: set[_Listener] = set()
+        # Weak: whoever has an iterator keeps its listener.
+        self._listeners: weakref.WeakSet[_Listener] = weakref.WeakSet()
         bridge.subscribe(handle.id, self._on_event, self._sweep)
 
     # -- control -----------------------------------------------------------------------------------
@@ -247,26 +249,32 @@ class Player:
         if (error := self.error) is not None:
             raise error
 
-    async def events(self) -> AsyncIterator[Event]:
-        """Everything that happens from now on, up to and including "finished".
+    def events(self) -> AsyncIterator[Event]:
+        """Everything that happens from this call on; the last one is "finished".
 
         A consumer that falls more than 1,000 events behind loses the oldest.
 
         Raises:
-            Closed: the event loop ended before the player.
+            Closed: while iterating, the event loop ended before the player.
         """
-        if self._is_over():
-            return
         listener = _Listener()
-        self._listeners.add(listener)
-        try:
-            while True:
-                event = await listener.next()
-                yield event
-                if event.kind == "finished":
-                    return
-        finally:
-            self._listeners.discard(listener)
+        if self._reason is None:
+            self._listeners.add(listener)
+        else:
+            listener.push(Event("finished", self._reason))
+        return self._told_to(listener)
+
+    async def _told_to(self, listener: _Listener) -> AsyncIterator[Event]:
+        while True:
+            if self._is_over() and asyncio.get_running_loop() is not self._bridge.loop:
+                # Its events do not come here, and to a loop that has ended they never came.
+                reason = self._handle.finish_reason
+                assert reason is not None
+                listener.push(Event("finished", _FINISH_REASONS[reason]))
+            event = await listener.next()
+            yield event
+            if event.kind == "finished":
+                return
 
     def _is_over(self) -> bool:
         """Whether there is nothing to wait for; the running loop is ours if there is.
