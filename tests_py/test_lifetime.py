@@ -353,6 +353,25 @@ def test_the_interpreter_exits_cleanly_while_playing(how: str) -> None:
         script(code)
 
 
+EXIT_WHILE_ADVANCING = """
+import asyncio, voicecore
+async def main():
+    clock = voicecore.ManualClock()
+    engine = voicecore.Engine(clock=clock)
+    await engine.__aenter__()
+    engine.play(voicecore.ToneSource(440), voicecore.NullSink())
+    advance = asyncio.create_task(clock.advance(360_000))
+    await asyncio.sleep(0.05)
+    return engine, advance
+loop = asyncio.new_event_loop()
+keep = loop.run_until_complete(main())   # never closed
+"""
+
+
+def test_the_interpreter_does_not_wait_for_virtual_time_to_pass() -> None:
+    script(EXIT_WHILE_ADVANCING, timeout=10)
+
+
 def test_a_signal_that_ends_python_ends_the_native_threads_too() -> None:
     code = (
         # A process that a shell has put into the background inherits an ignored SIGINT.
