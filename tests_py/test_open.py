@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -298,6 +298,89 @@ class Stuck:
         return b""
 
 
+class SlowToMeasure(io.BytesIO):
+    """Takes as long as it is let to find its end, as what has to be unpacked does."""
+
+    def __init__(self) -> None:
+        super().__init__(MUSIC.read_bytes())
+        self.entered = threading.Event()
+        self.release = threading.Event()
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        if whence == 2:
+            self.entered.set()
+            assert self.release.wait(5), "nobody else had a turn"
+        return super().seek(offset, whence)
+
+
+def test_a_file_object_that_takes_long_to_seek_does_not_hold_the_loop_up(run: Runner) -> None:
+    async def main() -> None:
+        slow = SlowToMeasure()
+        async with Engine() as engine:
+            opening = asyncio.create_task(engine.open(slow))
+            await asyncio.to_thread(slow.entered.wait, 10)
+            slow.release.set()
+            assert (await opening).info.seekable
+
+    run(main())
+
+
+def test_a_file_object_stuck_in_a_seek_fails_after_the_timeout(run: Runner) -> None:
+    async def main() -> None:
+        slow = SlowToMeasure()
+        async with Engine() as engine:
+            with pytest.raises(voicecore.SourceTimeout, match="did not answer"):
+                await engine.open(slow, timeout=0.1)
+        slow.release.set()
+        await no_pump_is_left()
+
+    run(main())
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_copying_many_bytes_does_not_hold_the_loop_up(
+    run: Runner, kind: Callable[[bytes], bytes | bytearray]
+) -> None:
+    data = kind(MUSIC.read_bytes() + bytes(200 << 20))
+    begin = time.monotonic()
+    bytearray(data)
+    copying = time.monotonic() - begin
+
+    async def main() -> None:
+        longest = 0.0
+
+        async def beat() -> None:
+            nonlocal longest
+            while True:
+                last = time.monotonic()
+                await asyncio.sleep(0.001)
+                longest = max(longest, time.monotonic() - last)
+
+        async with Engine() as engine:
+            await engine.preload()
+            beating = asyncio.create_task(beat())
+            await asyncio.sleep(0.01)
+            source = await engine.open(data)
+            beating.cancel()
+            assert longest < copying / 2
+            await source.aclose()
+
+    run(main())
+
+
+def test_a_view_with_gaps_is_read_as_its_bytes(run: Runner) -> None:
+    async def main() -> None:
+        data = MUSIC.read_bytes()
+        spread = bytearray(2 * len(data))
+        spread[::2] = data
+        async with Engine() as engine:
+            source = await engine.open(memoryview(spread)[::2])
+            assert source.info.codec == "mp3"
+
+    run(main())
+
+
 def test_cancelling_an_open_returns_at_once(run: Runner) -> None:
     async def main() -> None:
         stuck = Stuck()
@@ -324,12 +407,16 @@ def test_cancelled_opens_leave_no_pump_behind(run: Runner) -> None:
                 opening.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await (await opening).aclose()
-        deadline = time.monotonic() + 10
-        while any(thread.name == "vc-pump" for thread in threading.enumerate()):
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.01)
+        await no_pump_is_left()
 
     run(main())
+
+
+async def no_pump_is_left() -> None:
+    deadline = time.monotonic() + 10
+    while any(thread.name == "vc-pump" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
 
 
 def test_a_stuck_read_fails_after_the_timeout_and_holds_nobody_up(run: Runner) -> None:

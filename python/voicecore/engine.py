@@ -29,7 +29,6 @@ from voicecore.sources import (
     _Pump,
     _refuse_own_input,
     _stop_pumps,
-    _stream_input,
 )
 
 if TYPE_CHECKING:
@@ -300,11 +299,18 @@ class Engine:
         await _codec.ready()
         self._start()
         assert self._bridge is not None
-        location, given = _location_of(source)
-        pump = given if isinstance(given, _Pump) else None
-        native_input = given.native if isinstance(given, _Pump) else given
-        path = _path_of(source)
+        location = _location_of(source)
+        pump: _Pump | None = None
+        native_input: _core.ByteInput | None = None
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            loop = asyncio.get_running_loop()
+            native_input = await loop.run_in_executor(None, _core.MemoryInput, source)
+        elif not isinstance(source, (str, os.PathLike)):
+            pump = await _Pump.start(source, timeout)
+            native_input = pump.native
+        path = _path_of(source) if pump is None else pump.path
         try:
+            self._start()
             operation = _core.open_source(
                 self._bridge.channel,
                 os.fsencode(location),  # names of files are bytes; not all are UTF-8
@@ -482,18 +488,19 @@ def _certificates(ca_file: str | os.PathLike[str] | None) -> bytes:
     return b"" if ca_file is None else os.fsencode(_validate.path("ca_file", ca_file))
 
 
-def _location_of(source: Any) -> tuple[str, _core.MemoryInput | _Pump | None]:
+def _location_of(source: Any) -> str:
+    """What the core calls it: a path, a URL, or just a name."""
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return "bytes", _core.MemoryInput(bytes(source))
+        return "bytes"
     if isinstance(source, (str, os.PathLike)):
         location = os.fspath(source)
         if isinstance(location, bytes):
             location = os.fsdecode(location)
         if not location or "\0" in location:
             raise InvalidArgument(f"source: got {location!r}, expected a path or a URL")
-        return location, None
+        return location
     if callable(getattr(source, "read", None)):
-        return str(getattr(source, "name", type(source).__name__)), _stream_input(source)
+        return str(getattr(source, "name", type(source).__name__))
     raise WrongType(
         f"source: got {type(source).__name__}, "
         "expected a path, a URL, bytes or an object with read()"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import functools
 import logging
 import os
 import stat
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from voicecore import _bridge, _core, _validate
-from voicecore.errors import Closed, InvalidArgument, VoicecoreError
+from voicecore.errors import Closed, InvalidArgument, SourceTimeout, VoicecoreError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
@@ -262,12 +264,47 @@ def _stop_pumps() -> None:
 class _Pump:
     """Calls a file-like object for a native input, on a thread of its own."""
 
-    def __init__(self, stream: Any, seekable: bool, size: int | None) -> None:
-        self._stream = stream
+    def __init__(self, stream: Any) -> None:
+        self.path = _path_of(stream)
+        self._stream, seekable, size = _measured(stream)
         self.native = _core.PumpedInput(seekable, size)
         self._failure: tuple[str, BaseException] | None = None
         _pumps.add(self.native)
-        threading.Thread(target=self._serve, name="vc-pump", daemon=True).start()
+
+    @staticmethod
+    async def start(stream: Any, timeout: float) -> _Pump:  # noqa: ASYNC109 (Engine.open's)
+        """The object is asked for its size on that thread too: a seek may read everything.
+
+        Raises:
+            InvalidArgument: it does not do what its `seekable()` promises.
+            SourceTimeout: it does not answer in time.
+        """
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[_Pump] = loop.create_future()
+
+        def serve() -> None:
+            try:
+                pump = _Pump(stream)
+            except BaseException as error:  # whatever the object raises
+                tell(functools.partial(ready.set_exception, error))
+            else:
+                tell(functools.partial(ready.set_result, pump))
+                pump._serve()
+
+        def tell(settle: Callable[[], None]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed
+                loop.call_soon_threadsafe(settle)
+
+        threading.Thread(target=serve, name="vc-pump", daemon=True).start()
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.shield(ready)
+        except BaseException as error:
+            ready.add_done_callback(_let_go)  # whoever was to have it does not wait any more
+            if not isinstance(error, TimeoutError):
+                raise
+            message = f"{stream!r} did not answer for {timeout:g} s"
+            raise SourceTimeout(errno.ETIMEDOUT, message) from None
 
     def cause_of(self, error: VoicecoreError) -> BaseException | None:
         """What the object raised, if that is what `error` tells of."""
@@ -313,24 +350,26 @@ class _Pump:
         self.native.fail(known, words)
 
 
-def _stream_input(stream: Any) -> _Pump:
-    """A native input served by a thread that calls the file-like object."""
-    size = None
+def _let_go(ready: asyncio.Future[_Pump]) -> None:
+    if not ready.cancelled() and ready.exception() is None:
+        ready.result().native.close()  # else its thread would wait for ever
+
+
+def _measured(stream: Any) -> tuple[Any, bool, int | None]:
+    """The object from where it stands, whether it can seek, and how many bytes it has then."""
     try:
-        seekable = bool(getattr(stream, "seekable", lambda: False)())
-        if seekable:
-            # Asked by tell(): not everybody's seek() returns the position.
-            here = _position(stream)
-            stream.seek(0, 2)
-            size = _position(stream) - here
-            stream.seek(here)
-            if here:
-                stream = _Shifted(stream, here)
+        if not getattr(stream, "seekable", lambda: False)():
+            return stream, False, None
+        # Asked by tell(): not everybody's seek() returns the position.
+        here = _position(stream)
+        stream.seek(0, 2)
+        size = _position(stream) - here
+        stream.seek(here)
     except Exception as error:  # closed, or not what its seekable() promises
         raise InvalidArgument(
             f"source: {stream!r} cannot be used: {type(error).__name__}: {error}"
         ) from error
-    return _Pump(stream, seekable, size)
+    return _Shifted(stream, here) if here else stream, True, size
 
 
 def _position(stream: Any) -> int:

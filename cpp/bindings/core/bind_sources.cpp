@@ -76,16 +76,32 @@ OpenHandle open_source(const ChannelHandle& channel, std::string location, const
         std::make_shared<OpenBox>(OpenBox{unwrap(std::move(operation)), Samples{start}})};
 }
 
+// Copies: a player may outlive every Python object, and no native thread can give one back. Without
+// the GIL, for it can be much; whoever changes the bytes meanwhile plays what he makes of them.
+std::shared_ptr<sources::MemoryInput> copy_of(const py::buffer& data) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(data.ptr(), &view, PyBUF_FULL_RO) != 0) throw py::error_already_set{};
+    struct Release {
+        Py_buffer& view;
+        ~Release() { PyBuffer_Release(&view); }
+    } release{view};
+    if (PyBuffer_IsContiguous(&view, 'C') == 0) {
+        auto flat = py::reinterpret_steal<py::buffer>(PyBytes_FromObject(data.ptr()));
+        if (!flat) throw py::error_already_set{};
+        return copy_of(flat);
+    }
+    return without_gil([&] {
+        const auto* first = static_cast<const std::uint8_t*>(view.buf);
+        return std::make_shared<sources::MemoryInput>(
+            std::vector<std::uint8_t>{first, first + view.len});
+    });
+}
+
 void bind_opening(py::module_& module) {
     py::class_<audio::ByteInput, ByteInputHandle>(module, "ByteInput");
     py::class_<sources::MemoryInput, audio::ByteInput, std::shared_ptr<sources::MemoryInput>>(
         module, "MemoryInput")
-        .def(py::init([](const py::bytes& bytes) {
-                 const std::string_view view = bytes;
-                 return std::make_shared<sources::MemoryInput>(
-                     std::vector<std::uint8_t>{view.begin(), view.end()});
-             }),
-             py::arg("data"));
+        .def(py::init(&copy_of), py::arg("data"));
 
     using sources::PumpedInput;
     py::class_<PumpedInput, audio::ByteInput, std::shared_ptr<PumpedInput>>(module, "PumpedInput")
