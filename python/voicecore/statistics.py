@@ -76,7 +76,8 @@ class PlayerStatistics:
     late: int
     """Packets that left more than 5 ms after their deadline."""
     dropped: int
-    """Packets that the system could not take (send buffer full, peer gone)."""
+    """Packets that the system could not take (send buffer full), and refusals by the peer's host
+    (nobody listens there)."""
     overflow: int
     """Packets lost before a file or memory sink's own thread took them."""
     ticks: int

@@ -47,6 +47,16 @@ int fd_connected_to(int port) {
     return -1;
 }
 
+Fd listen_on(int port) {
+    Fd fd{::socket(AF_INET, SOCK_DGRAM, 0)};
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    REQUIRE(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
+    return fd;
+}
+
 // A port on which nobody listens.
 int closed_port() {
     Peer peer;
@@ -181,33 +191,46 @@ TEST_CASE("by default a keep-alive leaves every five seconds, and with 0 none ev
     }
 }
 
-TEST_CASE("to a closed port playing goes on, and each refusal is counted once") {
+TEST_CASE("to a closed port playing goes on, and each refusal is counted and told once") {
     auto options = options_for(Peer{});
     options.port = closed_port();
     auto sink = open_sink(options);
     const Bytes packet = packet_of(1);
     // The first leaves; its refusal comes out of the second send, which then tries again, and so
     // on.
-    for (int i = 0; i < 10; ++i) REQUIRE(sink->send(outgoing(packet)) == SendStatus::sent);
+    REQUIRE(sink->send(outgoing(packet)) == SendStatus::sent);
+    for (int i = 1; i < 10; ++i) REQUIRE(sink->send(outgoing(packet)) == SendStatus::dropped);
     REQUIRE(dropped(*sink, DropCause::refused) == 9);
     REQUIRE(sink->statistics().datagrams == 10);
 }
 
-TEST_CASE("a refusal of an earlier datagram costs the current one nothing") {
+TEST_CASE("a refused keep-alive is told with the next packet") {
+    auto gone = std::make_optional<Peer>();
+    auto options = options_for(*gone);
+    options.keepalive = 20ms;
+    auto sink = open_sink(options);
+    gone.reset();
+    for (int i = 0; i < 3; ++i) sink->idle(TimePoint{});
+    REQUIRE(dropped(*sink, DropCause::refused) == 2);
+    const Fd again = listen_on(options.port);
+    const Bytes packet = packet_of(1);
+    int told = 0;
+    for (int i = 0; i < 5; ++i) {
+        if (sink->send(outgoing(packet)) == SendStatus::dropped) ++told;
+    }
+    REQUIRE(told == 3);
+    REQUIRE(dropped(*sink, DropCause::refused) == 3);
+}
+
+TEST_CASE("a refusal of an earlier datagram is told and costs the current one nothing") {
     auto gone = std::make_optional<Peer>();
     auto options = options_for(*gone);
     auto sink = open_sink(options);
     gone.reset();
     const Bytes packet = packet_of(1);
     REQUIRE(sink->send(outgoing(packet)) == SendStatus::sent);
-    // Somebody listens again, on the same port, before the refusal is told.
-    Fd again{::socket(AF_INET, SOCK_DGRAM, 0)};
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(static_cast<std::uint16_t>(options.port));
-    REQUIRE(::bind(again.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
-    REQUIRE(sink->send(outgoing(packet)) == SendStatus::sent);
+    const Fd again = listen_on(options.port);  // before the refusal is told
+    REQUIRE(sink->send(outgoing(packet)) == SendStatus::dropped);
     Bytes got(2'000);
     const auto n = ::recv(again.get(), got.data(), got.size(), MSG_DONTWAIT);
     REQUIRE(n > 0);

@@ -115,6 +115,7 @@ Status UdpSink::start(audio::SinkListener& listener) {
     if (!listener_.compare_exchange_strong(nobody, &listener, std::memory_order_acq_rel)) {
         return in_use();
     }
+    untold_drops_ = 0;  // those of the player before
     return Done{};
 }
 
@@ -129,7 +130,6 @@ audio::SendStatus UdpSink::send(const audio::OutgoingPacket& packet) noexcept {
     const Sealed sealed = cipher_.seal(header, packet.opus, buffer);
     if (sealed.status == SealStatus::exhausted) return give_up(kExhausted);
 
-    auto status = audio::SendStatus::sent;
     const int error = sealed.status == SealStatus::no_room
                           ? EMSGSIZE
                           : transmit_past_refusal(std::span{buffer}.first(sealed.size));
@@ -139,13 +139,14 @@ audio::SendStatus UdpSink::send(const audio::OutgoingPacket& packet) noexcept {
         if (packet.silence) add(silence_);
     } else if (const auto cause = drop_cause_of(error)) {
         count_drop(*cause);
-        status = audio::SendStatus::dropped;
     } else {
         return give_up(error);
     }
     pass_ticks(packet.ticks > idle_ticks_ ? packet.ticks - idle_ticks_ : 1);
     idle_ticks_ = 0;
-    return status;
+    if (untold_drops_ == 0) return audio::SendStatus::sent;
+    --untold_drops_;
+    return audio::SendStatus::dropped;
 }
 
 void UdpSink::idle(TimePoint) noexcept {
@@ -195,6 +196,7 @@ int UdpSink::transmit_past_refusal(std::span<const std::uint8_t> datagram) noexc
 
 void UdpSink::count_drop(DropCause cause) noexcept {
     add(dropped_[static_cast<std::size_t>(cause)]);
+    ++untold_drops_;
 }
 
 audio::SendStatus UdpSink::give_up(int error) noexcept {

@@ -64,10 +64,11 @@ struct UdpStatistics {
 // from 0: no RTP, receivers ignore it.
 //
 // Never blocks: MSG_DONTWAIT, so that the flags of an adopted socket stay as they are. What may
-// pass (full buffers, an unreachable or absent peer) is counted and playing goes on. What cannot
-// pass (the socket was shut down, the key has no nonce left) makes send() return `failed`, from
-// then on; the listener hears why in finish(), because telling it may lock and so is not for the
-// clock thread.
+// pass (full buffers, an unreachable or absent peer) is counted and playing goes on. send() tells
+// of each as `dropped`, once; of a refusal, which answers an earlier datagram, and of a lost
+// keep-alive it does so late. What cannot pass (the socket was shut down, the key has no nonce
+// left) makes send() return `failed`, from then on; the listener hears why in finish(), because
+// telling it may lock and so is not for the clock thread.
 class UdpSink final : public audio::PacketSink {
   public:
     // Blocks for a name look-up.
@@ -109,6 +110,7 @@ class UdpSink final : public audio::PacketSink {
     std::uint64_t ticks_since_keepalive_ = 0;
     std::uint32_t idle_ticks_ = 0;  // since the last packet: its `ticks` will count them again
     std::uint64_t keepalive_count_ = 0;
+    std::uint64_t untold_drops_ = 0;  // counted, and not yet told by send()
 
     // Written by the clock thread, read by any.
     std::atomic<std::uint64_t> datagrams_{0};
