@@ -251,6 +251,25 @@ def test_sending_to_nobody_drops_and_plays_on(run: Runner) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("paused", [True, False])
+def test_keep_alives_leave_before_the_first_frame_too(run: Runner, paused: bool) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.bind(("127.0.0.1", 0))
+            async with Engine(clock=clock) as engine:
+                sink = UdpSink("127.0.0.1", peer.getsockname()[1], mode="none")
+                source = ToneSource(440) if paused else voicecore.PcmSource()
+                player = engine.play(source, sink, paused=paused)
+                await clock.advance(21.0)
+                assert player.state.value == ("paused" if paused else "priming")
+                assert sink.statistics()["keepalives"] == 4
+                assert sink.statistics()["datagrams"] == 0
+                player.stop()
+
+    run(main())
+
+
 def test_a_busy_python_thread_skips_nothing(run: Runner) -> None:
     async def main() -> None:
         import threading

@@ -77,6 +77,35 @@ TEST_CASE("a clock without streams has no deadline") {
     REQUIRE(rig.frame_clock.next_deadline() <= rig.clock.now() + kFrameDuration);
 }
 
+TEST_CASE("a stream that has not started is idle for as long, at one wake-up a second") {
+    for (const bool paused : {true, false}) {
+        Rig rig;
+        if (paused) {
+            rig.stream.want(Stream::Intent::pause);
+            rig.put(1);
+        }
+        rig.advance(10s);  // nothing there: no wake-up, and no part of the stream's time
+        REQUIRE(rig.frame_clock.next_deadline() == TimePoint::max());
+        Stream late{2, 8, rig.sink, rig.events, rig.clock.now()};
+        Stream& stream = paused ? rig.stream : late;
+        rig.frame_clock.attach(stream);
+        rig.frame_clock.run_due();
+        int turns = 0;
+        const TimePoint end = rig.clock.now() + 5s;
+        while (rig.frame_clock.next_deadline() <= end) {
+            rig.clock.set(rig.frame_clock.next_deadline());
+            rig.frame_clock.run_due();
+            ++turns;
+        }
+        REQUIRE(turns == 5);
+        REQUIRE(rig.sink.idle_ticks == 250);
+        rig.clock.set(end);
+        stream.want(Stream::Intent::stop);
+        rig.frame_clock.run_due();
+        REQUIRE(rig.frame_clock.next_deadline() == TimePoint::max());
+    }
+}
+
 TEST_CASE("a feeder is asked once when a ring gets short, not again before it has come") {
     Rig rig;
     rig.frame_clock.set_low_water(4);

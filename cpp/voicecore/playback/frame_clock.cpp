@@ -23,7 +23,7 @@ void FrameClock::attach(Stream& stream) noexcept {
 }
 
 TimePoint FrameClock::next_deadline() const noexcept {
-    TimePoint next = TimePoint::max();
+    TimePoint next = next_idle_;
     for (const Group& group : groups_) {
         if (group.first != nullptr && group.grid.next() < next) next = group.grid.next();
     }
@@ -49,6 +49,7 @@ void FrameClock::admit(TimePoint now) noexcept {
     arriving_.take_all([this](Stream& stream) {
         stream.clock_link = primed_;
         primed_ = &stream;
+        stream.begin_to_wait(clock_.now());
     });
     Stream** link = &primed_;
     while (*link != nullptr) {
@@ -67,6 +68,24 @@ void FrameClock::admit(TimePoint now) noexcept {
             retire(stream);
         }
     }
+    idle_primed(now);
+}
+
+// Who waits for a first frame, or was started paused, has no ticks in which its sink could keep the
+// way to its peer open. Once a second is often enough for that, and no wake-up to speak of.
+void FrameClock::idle_primed(TimePoint now) noexcept {
+    if (primed_ == nullptr) {
+        next_idle_ = TimePoint::max();
+        return;
+    }
+    if (now >= next_idle_) {
+        for (Stream* stream = primed_; stream != nullptr; stream = stream->clock_link) {
+            stream->wait_idly(now);
+        }
+    } else if (next_idle_ != TimePoint::max()) {
+        return;
+    }
+    next_idle_ = now + kIdlePeriod;
 }
 
 void FrameClock::join_group(Stream& stream, TimePoint now) noexcept {
@@ -152,6 +171,7 @@ void FrameClock::retire_all() noexcept {
         }
     };
     retire_list(primed_);
+    next_idle_ = TimePoint::max();
     for (Group& group : groups_) {
         retire_list(group.first);
         group.size = 0;

@@ -69,6 +69,7 @@ class FrameClock {
     [[nodiscard]] static std::array<Group, kGroups> make_groups(
         TimePoint epoch, std::index_sequence<I...> indices) noexcept;
     void admit(TimePoint now) noexcept;
+    void idle_primed(TimePoint now) noexcept;
     void join_group(Stream& stream, TimePoint now) noexcept;
     Group& emptiest(TimePoint now, int step) noexcept;
     void run_group(Group& group, TimePoint now) noexcept;
@@ -82,6 +83,8 @@ class FrameClock {
     WakeSignal wake_;
     LinkStack<Stream, &Stream::clock_link> arriving_;
     Stream* primed_ = nullptr;
+    TimePoint next_idle_ = TimePoint::max();  // when the sinks of the primed are idle again
+    static constexpr Nanoseconds kIdlePeriod = std::chrono::seconds{1};
     std::array<Group, kGroups> groups_;
     std::atomic<int> streams_{0};
     Histogram lateness_;

@@ -1,5 +1,6 @@
 #include "voicecore/playback/stream.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace voicecore::playback {
@@ -94,6 +95,14 @@ bool Stream::over_before_start() noexcept {
     if (wanted() == Intent::stop) return true;
     // The end is looked at before the ring: whatever was published before it is visible then.
     return feed_ended() && front() == nullptr;
+}
+
+void Stream::wait_idly(TimePoint now) noexcept {
+    // What a stall has added does not come all at once.
+    constexpr std::int64_t kMost = 100;
+    const std::int64_t ticks = (now - waited_until_) / kFrameDuration;
+    for (std::int64_t i = 0; i < std::min(ticks, kMost); ++i) sink_.idle(now);
+    waited_until_ += ticks * kFrameDuration;
 }
 
 bool Stream::tick(const Tick& tick) noexcept {

@@ -123,6 +123,9 @@ class Stream {
     [[nodiscard]] bool ready() noexcept;
     // Before the first tick: true when there will be none (stopped, or nothing to play).
     [[nodiscard]] bool over_before_start() noexcept;
+    // Before the first tick too the sink is idle for each 20 ms, told in one go now and then.
+    void begin_to_wait(TimePoint now) noexcept { waited_until_ = now; }
+    void wait_idly(TimePoint now) noexcept;
     void mark_over() noexcept { over_.store(true, std::memory_order_seq_cst); }
     // True when the feeder should be asked for more; the caller then queues the stream.
     [[nodiscard]] bool wants_fill(std::uint64_t below) noexcept {
@@ -190,6 +193,7 @@ class Stream {
     bool sink_gone_ = false;  // the sink cannot go on: no more silence either
     std::uint32_t floor_seen_ = 0;
     std::uint32_t ticks_since_packet_ = 0;
+    TimePoint waited_until_;      // before the first tick
     std::vector<Cut> cuts_seen_;  // that concern packets in the ring; never grows
 };
 
