@@ -305,6 +305,26 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
+def test_a_forked_child_gets_no_sink_with_its_parents_key() -> None:
+    key = os.urandom(32)
+
+    def sink() -> voicecore.UdpSink:
+        return voicecore.UdpSink("127.0.0.1", 9, key=key)
+
+    parents = sink()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            sink()
+        except voicecore.Closed as error:
+            code = 0 if "fork" in str(error) else 2
+        os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert parents.statistics()["next_nonce"] == 0
+
+
 def script(code: str, *, expect: int = 0, timeout: float = 30) -> str:
     result = subprocess.run(
         [sys.executable, "-X", "dev", "-c", code],

@@ -35,7 +35,9 @@ class UdpSink(Sink):
             instructions and costs a quarter of it.
         key: 32 bytes; none with mode "none". A key belongs to one voice session: the nonce counter
             goes on, never back, for as long as the process uses the same key.
-        first_nonce: the counter's start for a key not seen before in this process.
+        first_nonce: the counter's start for a key not seen before in this process: a count up to
+            2^32, of which somebody else has used what lies before. From 2^32 on it is a place in a
+            count that goes round once.
         keep_alive: seconds between keep-alive datagrams; 0 sends none.
         fd: send through a duplicate of this UDP socket instead of one of our own.
 
@@ -44,6 +46,8 @@ class UdpSink(Sink):
     Raises:
         InvalidArgument: a value out of its range, or a key of the wrong length.
         SinkError: the name does not resolve, or there is no route.
+        Closed: in the child of a fork, for a key that the parent has used: both would go on with
+            the same nonces.
         Unavailable: AES-256-GCM on a processor without it.
     """
 
@@ -62,7 +66,7 @@ class UdpSink(Sink):
         _validate.word("host", host, "an address or a name")
         port = _validate.whole("port", port, 1, 65_535)
         keep_alive = _validate.number("keep_alive", keep_alive, 0.0, 3_600.0, "seconds")
-        first_nonce = _validate.whole("first_nonce", first_nonce, 0, 2**32 - 1)
+        first_nonce = _validate.whole("first_nonce", first_nonce, 0, 2**62)
         if mode not in MODES:
             raise InvalidArgument(f"mode: got {mode!r}, expected one of {', '.join(MODES)}")
         chosen = secrets.randbits(32) if ssrc is None else ssrc

@@ -1,4 +1,6 @@
 #include <sodium.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <numeric>
 
@@ -269,6 +271,40 @@ TEST_CASE("after 2^32 datagrams a key refuses, for every sender, and never start
             REQUIRE(other.seal(known_header(), Bytes{1}, out).status == SealStatus::exhausted);
         }
     }
+}
+
+TEST_CASE("a count that begins past 2^32 goes round, once") {
+    const Bytes key = fresh_key();
+    const auto mode = CipherMode::xchacha20_poly1305;
+    constexpr std::uint64_t kStart = 0x5'FFFF'FFFE;
+    auto cipher = Cipher::for_sending(mode, key, kStart).value();
+    for (const std::uint32_t suffix : {0xFFFF'FFFEU, 0xFFFF'FFFFU, 0U, 1U}) {
+        REQUIRE(suffix_of(seal(cipher, known_header(), {1})) == suffix);
+    }
+    // Nor back to where it began when it is raised to the end of its round.
+    auto later = Cipher::for_sending(mode, key, kStart + 0xFFFF'FFFF).value();
+    REQUIRE(suffix_of(seal(later, known_header(), {1})) == 0xFFFF'FFFD);
+    Bytes out(64);
+    REQUIRE(cipher.seal(known_header(), Bytes{1}, out).status == SealStatus::exhausted);
+    REQUIRE(later.seal(known_header(), Bytes{1}, out).status == SealStatus::exhausted);
+}
+
+TEST_CASE("the child of a fork gets no cipher for a key that its parent sends with") {
+    const auto mode = CipherMode::xchacha20_poly1305;
+    const Bytes key = fresh_key();
+    auto parents = Cipher::for_sending(mode, key).value();
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const auto refused = Cipher::for_sending(mode, key);
+        const bool right = !refused && refused.error().code == Errc::closed &&
+                           Cipher::for_sending(mode, fresh_key()).ok();
+        ::_exit(right ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(status == 0);
+    REQUIRE(suffix_of(seal(parents, known_header(), {1})) == 0);
+    REQUIRE(Cipher::for_sending(mode, key).ok());
 }
 
 TEST_CASE("an output that is too small spends no nonce") {

@@ -19,6 +19,7 @@ import pytest
 from cli.command import (
     KEY,
     MUSIC,
+    PATIENCE,
     VOICECORE,
     Done,
     Here,
@@ -512,6 +513,42 @@ def test_runs_with_one_key_file_never_repeat_a_nonce(tmp_path: Path) -> None:
                     nonces.append(datagram[-4:])
     assert len(nonces) >= 30
     assert len(set(nonces)) == len(nonces)
+
+
+def test_a_key_file_is_for_one_sender_at_a_time(tmp_path: Path, here: Here) -> None:
+    key_file, stats = tmp_path / "key", tmp_path / "s.json"
+    key_file.write_bytes(os.urandom(32))
+    key_file.chmod(0o600)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(PATIENCE)
+        sink = f"rtp://127.0.0.1:{sock.getsockname()[1]}?key-file={key_file}"
+        first = start("play", MUSIC, "--to", sink, "-q", "--stats", stats)
+        sock.recv(2048)
+        second = here("play", MUSIC, "--to", sink, "-q")
+        assert second.code == 4
+        assert second.one_line() == (
+            f"key-file {key_file}: another sender is using it; give each a key of its own"
+        )
+        first.send_signal(signal.SIGTERM)
+        assert finish(first).code == 143
+        assert json.loads(stats.read_text())["frames_sent"] > 0
+        assert here("play", MUSIC, "--to", sink, "-q", "--duration", "0.1").code == 0
+
+
+def test_a_run_across_the_end_of_the_count_of_nonces_goes_on(
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_file = tmp_path / "key"
+    key_file.write_bytes(os.urandom(32))
+    key_file.chmod(0o600)
+    monkeypatch.setattr("voicecore.cli.sink_url.time.time", lambda: (21 * 2**32 - 5) / 50)
+    with receiving(f"rtp://127.0.0.1:0?key-file={key_file}", "--to", "null:") as (process, port):
+        sink = f"rtp://127.0.0.1:{port}?key-file={key_file}"
+        done = here("play", MUSIC, "--to", sink, "--duration", "0.4")
+        assert done.code == 0, done.err
+        process.send_signal(signal.SIGTERM)
+        assert "Received 25 packets" in finish(process).out
 
 
 # -- signals ---------------------------------------------------------------------------------------

@@ -185,7 +185,7 @@ def test_a_key_file_is_32_bytes_or_64_hex_digits(tmp_path: Path, content: bytes)
     target = parse_sink(f"rtp://h:1?key-file={path}", warn=said.append)
     assert isinstance(target, RtpTarget)
     assert target.key == bytes(range(32))
-    assert target.from_file
+    assert target.key_file == path
     assert said == []
 
 

@@ -23,7 +23,7 @@ std::vector<std::uint8_t> to_bytes(const py::bytes& bytes) {
 }
 
 SinkHandle udp_sink(const std::string& host, int port, std::uint32_t ssrc, const std::string& mode,
-                    const py::bytes& key, std::uint32_t first_nonce, double keep_alive,
+                    const py::bytes& key, std::uint64_t first_nonce, double keep_alive,
                     std::optional<int> fd) {
     transport::UdpOptions options;
     options.host = host;

@@ -105,11 +105,12 @@ Cipher& Cipher::operator=(Cipher&&) noexcept = default;
 Cipher::~Cipher() = default;
 
 Result<Cipher> Cipher::for_sending(CipherMode mode, std::span<const std::uint8_t> key,
-                                   std::uint32_t first_nonce) {
+                                   std::uint64_t first_nonce) {
     auto cipher = create(mode, key);
     if (!cipher || mode == CipherMode::none) return cipher;
-    cipher->nonces_ = &nonce_counter_of(key);
-    cipher->nonces_->raise_to(first_nonce);
+    auto nonces = nonce_counter_of(key, first_nonce);
+    if (!nonces) return std::move(nonces).error();
+    cipher->nonces_ = *nonces;
     return cipher;
 }
 

@@ -58,11 +58,12 @@ struct Opened {
 // the end.
 class Cipher {
   public:
-    // For a sender: nonces come from the key's counter, which starts at `first_nonce` at least.
-    // Fails with invalid_argument (length of the key) or unavailable (AES on a machine without it).
+    // For a sender: nonces come from the key's counter, which starts at `first_nonce` at least (see
+    // NonceCounter for 2^32 and more). Fails with invalid_argument (length of the key), unavailable
+    // (AES on a machine without it) or closed (a key of the parent's, after a fork).
     [[nodiscard]] static Result<Cipher> for_sending(CipherMode mode,
                                                     std::span<const std::uint8_t> key,
-                                                    std::uint32_t first_nonce = 0);
+                                                    std::uint64_t first_nonce = 0);
     // For a receiver; spends no nonce.
     [[nodiscard]] static Result<Cipher> for_receiving(CipherMode mode,
                                                       std::span<const std::uint8_t> key);

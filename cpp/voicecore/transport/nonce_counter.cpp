@@ -1,6 +1,7 @@
 #include "voicecore/transport/nonce_counter.hpp"
 
 #include <sodium.h>
+#include <unistd.h>
 
 #include <array>
 #include <deque>
@@ -16,9 +17,14 @@ namespace {
 using Fingerprint = std::array<std::uint8_t, crypto_generichash_BYTES_MIN>;
 static_assert(crypto_generichash_BYTES_MIN == 16);
 
+struct Known {
+    NonceCounter* counter = nullptr;
+    pid_t process = 0;  // which made it
+};
+
 struct Registry {
     ProcessMutex mutex;
-    std::map<Fingerprint, NonceCounter*> known;
+    std::map<Fingerprint, Known> known;
     // Never moves its values, and keeps them close together for the clock thread.
     std::deque<NonceCounter> counters;
 };
@@ -43,13 +49,21 @@ Fingerprint fingerprint_of(std::span<const std::uint8_t> key) {
 
 }  // namespace
 
-NonceCounter& nonce_counter_of(std::span<const std::uint8_t> key) {
+Result<NonceCounter*> nonce_counter_of(std::span<const std::uint8_t> key, std::uint64_t first) {
     const Fingerprint fingerprint = fingerprint_of(key);
     Registry& all = registry();
     const std::lock_guard lock{all.mutex};
-    NonceCounter*& counter = all.known[fingerprint];
-    if (counter == nullptr) counter = &all.counters.emplace_back();
-    return *counter;
+    Known& known = all.known[fingerprint];
+    if (known.counter == nullptr) {
+        known = {.counter = &all.counters.emplace_back(first), .process = ::getpid()};
+    } else if (known.process != ::getpid()) {
+        return Error{Errc::closed, 0,
+                     "this key was in use before fork(), and two processes would use the same "
+                     "nonces: the child needs a key of its own"};
+    } else {
+        known.counter->raise_to(first);
+    }
+    return known.counter;
 }
 
 }  // namespace voicecore::transport

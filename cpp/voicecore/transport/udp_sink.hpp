@@ -26,7 +26,7 @@ struct UdpOptions {
     std::uint32_t ssrc = 0;
     CipherMode mode = CipherMode::xchacha20_poly1305;
     std::vector<std::uint8_t> key;  // 32 bytes; none for mode none. This copy is wiped by open().
-    std::uint32_t first_nonce = 0;  // at least; the key's own counter goes on from where it is
+    std::uint64_t first_nonce = 0;  // at least; the key's own counter goes on from where it is
     std::uint16_t sequence = 0;     // of the first datagram
     std::uint32_t timestamp = 0;    // of the first datagram
     std::chrono::milliseconds keepalive{5'000};  // between keep-alives; 0: none

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import stat
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote, unquote_to_bytes
 
-from voicecore.errors import InvalidArgument
+from voicecore.errors import InvalidArgument, SinkError
 from voicecore.sinks import MODES, Mode, NullSink, OggSink, Sink, UdpSink
 
 RTP = "rtp://HOST:PORT?ssrc=N&mode=MODE&key-file=PATH"
@@ -58,7 +60,7 @@ class RtpTarget:
     ssrc: int | None
     mode: Mode
     key: bytes = field(repr=False)
-    from_file: bool = False
+    key_file: Path | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         """As typed, without the key: this goes into logs and statistics."""
@@ -72,10 +74,26 @@ class RtpTarget:
 
     def make(self) -> Sink:
         """Resolve the name (which can take seconds) and open a socket."""
-        nonce = fresh_nonce(time.time()) if self.from_file else 0
-        return UdpSink(
-            self.host, self.port, ssrc=self.ssrc, mode=self.mode, key=self.key, first_nonce=nonce
-        )
+        nonce, held = 0, None
+        if self.key_file is not None:
+            held = _hold(self.key_file)
+            nonce = fresh_nonce(time.time())
+        try:
+            sink = UdpSink(
+                self.host,
+                self.port,
+                ssrc=self.ssrc,
+                mode=self.mode,
+                key=self.key,
+                first_nonce=nonce,
+            )
+        except BaseException:
+            if held is not None:
+                os.close(held)
+            raise
+        if held is not None:
+            weakref.finalize(sink, os.close, held)
+        return sink
 
 
 Target = OggTarget | NullTarget | RtpTarget
@@ -102,9 +120,36 @@ def fresh_nonce(now: float) -> int:
 
     The counter must never repeat under one key, and a process does not know what the ones before
     it have spent. A stream spends at most one nonce in 20 ms, so counting from the wall clock in
-    units of 20 ms keeps runs apart, as long as the clock is not set back; it wraps after 2.7 years.
+    units of 20 ms keeps runs apart, as long as the clock is not set back and they do not send at
+    once (see `_hold`). The count goes round in 2.7 years, also within a run.
     """
-    return int(now * 50) % 2**32
+    return int(now * 50)
+
+
+def _hold(path: Path) -> int | None:
+    """Lock the key file for as long as the descriptor stays open.
+
+    Two senders with one key would seal under the same nonces, and who records both streams could
+    take them apart.
+
+    Raises:
+        SinkError: another sender has it, or it cannot be locked.
+    """
+    try:
+        if not path.is_file():
+            return None  # a pipe has given its key to us alone
+        held = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SinkError(error.errno, f"key-file {path}: {error.strerror}") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(held)
+        reason = f"cannot be locked: {error.strerror}"
+        if isinstance(error, BlockingIOError):
+            reason = "another sender is using it; give each a key of its own"
+        raise SinkError(error.errno, f"key-file {path}: {reason}") from None
+    return held
 
 
 def parse_sink(
@@ -156,8 +201,9 @@ def _parse_rtp(rest: str, listening: bool, warn: Callable[[str], object] | None)
     given = _parse_query(query)
     mode = _parse_mode(given.get("mode"))
     ssrc = _parse_ssrc(given["ssrc"]) if "ssrc" in given else None
-    key = _parse_key(given, mode, warn)
-    return RtpTarget(host, port, ssrc, mode, key, from_file="key-file" in given)
+    key_file = Path(given["key-file"]).expanduser() if "key-file" in given else None
+    key = _parse_key(given, key_file, mode, warn)
+    return RtpTarget(host, port, ssrc, mode, key, key_file)
 
 
 def _parse_address(authority: str, listening: bool) -> tuple[str, int]:
@@ -246,15 +292,20 @@ def _parse_ssrc(text: str) -> int:
     return number
 
 
-def _parse_key(given: Mapping[str, str], mode: Mode, warn: Callable[[str], object] | None) -> bytes:
+def _parse_key(
+    given: Mapping[str, str],
+    key_file: Path | None,
+    mode: Mode,
+    warn: Callable[[str], object] | None,
+) -> bytes:
     if "key" in given and "key-file" in given:
         raise InvalidArgument("both key and key-file are given, expected one")
     if mode == "none":
         if "key" in given or "key-file" in given:
             raise InvalidArgument("mode none takes no key")
         return b""
-    if "key-file" in given:
-        return _read_key(Path(given["key-file"]).expanduser(), warn)
+    if key_file is not None:
+        return _read_key(key_file, warn)
     if "key" in given:
         key = _from_hex(given["key"])
         if key is None:
