@@ -333,9 +333,10 @@ def test_doctor_looks_at_everything_and_says_what_it_means(
 ) -> None:
     record = asyncio.run(doctor_module._examine())
     names = {row["name"]: row for row in record["versions"]}
-    assert {"libopus", "libsodium", "SQLite", "FFmpeg", "discord.py"} <= set(names)
+    ours = {"libopus", "libogg", "libsodium", "SQLite", "FFmpeg"}
+    assert ours | {"discord.py"} <= set(names)
     assert "GPL" in names["FFmpeg"]["licence"]
-    assert all(names[name]["version"] for name in ("libopus", "libsodium", "SQLite", "FFmpeg"))
+    assert all(names[name]["version"] and names[name]["licence"] for name in ours)
     assert record["sqlite"]["same_copy"] is True
     assert record["clock"]["resolution_ns"] <= 1000
     assert 0 < record["sleep"]["p50_ms"] <= record["sleep"]["p99_ms"] <= record["sleep"]["max_ms"]
@@ -356,6 +357,33 @@ def test_doctor_looks_at_everything_and_says_what_it_means(
         "processors kept awake",
     ):
         assert words in out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["probe"], ["play", "--to", "null:", "-q"], ["transcode", "-q"]],
+    ids=lambda command: command[0],
+)
+def test_private_addresses_can_be_forbidden_to_urls(
+    here: Here, tmp_path: Path, command: list[str]
+) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.settimeout(0.05)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/a.mp3"
+        output = [tmp_path / "out.ogg"] if command[0] == "transcode" else []
+        done = here(*command, url, *output, "--no-private-addresses")
+        assert done.code == 3
+        assert "not a public address" in done.one_line()
+        with pytest.raises(TimeoutError):
+            listening.accept()
+
+
+@pytest.mark.parametrize("command", ["play", "transcode", "receive", "work"])
+def test_the_help_names_the_exit_code_of_each_signal(here: Here, command: str) -> None:
+    words = " ".join(here(command, "--help").out.split())
+    assert "129, 130 and 143 ended by SIGHUP, SIGINT and SIGTERM" in words
 
 
 # -- the whole -------------------------------------------------------------------------------------

@@ -76,6 +76,8 @@ py::list cipher_modes() {
 void bind_doctor(py::module_& module) {
     module.def("map_library", &map_library, py::arg("path"));
     module.def("opus_version", [] { return std::string{::opus_get_version_string()}; });
+    // libogg does not tell its version: the one that we were built with.
+    module.def("ogg_version", [] { return std::string{VOICECORE_OGG_VERSION}; });
     module.def("sodium_version", [] { return std::string{::sodium_version_string()}; });
     module.def("sqlite_version", &command::sqlite_version);
     module.def("cipher_modes", &cipher_modes);

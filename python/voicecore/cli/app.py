@@ -48,8 +48,8 @@ Start here:
 
 \b
 Every command has its own --help with examples. Exit codes: 0 done, 1 internal
-error, 2 usage, 3 an input cannot be opened or decoded, 4 a sink failed, 130 and
-143 ended by SIGINT and SIGTERM. JSON output carries "schema": 1.
+error, 2 usage, 3 an input cannot be opened or decoded, 4 a sink failed, 129, 130
+and 143 ended by SIGHUP, SIGINT and SIGTERM. JSON output carries "schema": 1.
 VOICECORE_DEBUG=1 shows a traceback with every error.
 """,
 )

@@ -102,6 +102,7 @@ async def _versions() -> list[dict[str, Any]]:
     found = [
         ("voicecore", __version__, "MIT", "this package"),
         ("libopus", _core.opus_version().removeprefix("libopus "), "BSD-3-Clause", "encodes Opus"),
+        ("libogg", _core.ogg_version(), "BSD-3-Clause", "writes Ogg files"),
         ("libsodium", _core.sodium_version(), "ISC", "encrypts packets"),
         ("SQLite", _core.sqlite_version(), "public domain", "stores commands"),
     ]

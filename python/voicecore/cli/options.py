@@ -122,6 +122,7 @@ class InputOptions:
 
     headers: tuple[tuple[str, str], ...]
     playlists: bool
+    private_addresses: bool
     timeout: float
 
     def for_open(self) -> dict[str, Any]:
@@ -129,12 +130,13 @@ class InputOptions:
         return {
             "headers": dict(self.headers),
             "playlists": self.playlists,
+            "private_addresses": self.private_addresses,
             "timeout": self.timeout,
         }
 
 
 def input_options(function: F) -> F:
-    """--header, --playlists, --timeout."""
+    """--header, --playlists, --private-addresses, --timeout."""
     for option in (
         click.option(
             "--timeout",
@@ -143,6 +145,12 @@ def input_options(function: F) -> F:
             show_default=True,
             help="Give a network source up after this long without a byte; one that had begun is "
             "connected anew first, five times at most.",
+        ),
+        click.option(
+            "--private-addresses/--no-private-addresses",
+            default=True,
+            help="Whether a URL may lead to loopback, private and link-local addresses; forbid it "
+            "for URLs that strangers give.  [default: private-addresses]",
         ),
         click.option(
             "--playlists",

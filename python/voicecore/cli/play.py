@@ -29,9 +29,10 @@ Keys on a terminal: space pauses, left/right seek 5 s, down/up 30 s,
 
 \b
 Exit codes: 0 done, 1 internal error, 2 usage or a --stats that cannot be
-created, 3 a file cannot be opened or decoded, 4 the sink failed, 130 and 143
-ended by SIGINT and SIGTERM. However it ends, the peer gets five silence frames,
-the Ogg file is finished and the statistics are written.
+created, 3 a file cannot be opened or decoded, 4 the sink failed, 129, 130 and 143
+ended by SIGHUP, SIGINT and SIGTERM. Once playing has begun, however it ends, the
+peer gets five silence frames, the Ogg file is finished and the statistics are
+written. When a file or the sink cannot be opened, nothing is.
 """,
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
@@ -108,12 +109,13 @@ def play(
     summary: bool,
     headers: tuple[tuple[str, str], ...],
     playlists: bool,
+    private_addresses: bool,
     timeout: float,
 ) -> int:
     """Play files or URLs in real time, in order.
 
     FILE is a path or an http(s) URL; - is standard input. The first 64 are opened before anything
-    is sent, and playing does not begin when one of them cannot be.
+    is sent, with --loop all of them, and playing does not begin when one of them cannot be.
 
     \b
     SINK is one of
@@ -124,7 +126,8 @@ def play(
                     ssrc=N         the stream's number  [default: random]
                     mode=MODE      aead_xchacha20_poly1305_rtpsize (default),
                                    aead_aes256_gcm_rtpsize or none
-                    key-file=PATH  32 bytes, or 64 hex digits
+                    key-file=PATH  32 bytes, or 64 hex digits; for one sender at a
+                                   time, another ends with exit code 4
                     key=HEX        for tests only: command lines are visible
                   IPv6 in brackets, as in rtp://[::1]:5004?mode=none; a zone after %25,
                   as in rtp://[fe80::1%25eth0]:5004?mode=none
@@ -144,7 +147,7 @@ def play(
         virtual=virtual,
         quiet=quiet,
         summary=summary and not quiet,
-        input=opt.InputOptions(headers, playlists, timeout),
+        input=opt.InputOptions(headers, playlists, private_addresses, timeout),
     )
     _check(chosen)
     if stats is None:

@@ -36,13 +36,14 @@ def probe(
     as_json: bool,
     headers: tuple[tuple[str, str], ...],
     playlists: bool,
+    private_addresses: bool,
     timeout: float,
 ) -> int:
     """Say what a file or URL is: container, codec, rate, channels, duration, bitrate, tags.
 
     Also whether its Opus packets can be sent as they are, and why not.
     """
-    options = opt.InputOptions(headers, playlists, timeout)
+    options = opt.InputOptions(headers, playlists, private_addresses, timeout)
     path = "/dev/stdin" if location == "-" else location
     info = asyncio.run(_probe(path, options))
     record = info_record(location, info)

@@ -51,8 +51,8 @@ Examples:
 
 \b
 Exit codes: 0 ended by --idle or --duration, 2 usage or a --log that cannot be
-created, 4 the port is in use or a file cannot be written, 130 and 143 ended by
-SIGINT and SIGTERM with the file finished and the result printed.
+created, 4 the port is in use or a file cannot be written, 129, 130 and 143 ended
+by SIGHUP, SIGINT and SIGTERM with the file finished and the result printed.
 """,
 )
 @click.argument(

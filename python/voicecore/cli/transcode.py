@@ -30,8 +30,8 @@ Examples:
 
 \b
 Exit codes: 0 done, 1 internal error, 2 usage, 3 an input cannot be opened or
-decoded, 4 the file cannot be written, 130 and 143 ended by SIGINT and SIGTERM
-with a valid file of what was done.
+decoded, 4 the file cannot be written, 129, 130 and 143 ended by SIGHUP, SIGINT
+and SIGTERM with a valid file of what was done.
 """,
 )
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
@@ -62,6 +62,7 @@ def transcode(
     quiet: bool,
     headers: tuple[tuple[str, str], ...],
     playlists: bool,
+    private_addresses: bool,
     timeout: float,
 ) -> int:
     """Convert files or URLs to one Ogg Opus file, as fast as the CPU allows.
@@ -77,7 +78,7 @@ def transcode(
     encoder = EncoderSettings(
         bitrate_kbps=bitrate, complexity=complexity, fec=fec, expected_loss=expected_loss
     )
-    reading = opt.InputOptions(headers, playlists, timeout)
+    reading = opt.InputOptions(headers, playlists, private_addresses, timeout)
     settings: dict[str, Any] = {
         "volume": volume,
         "gap": gap,

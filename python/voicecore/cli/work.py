@@ -132,9 +132,9 @@ again later, with anything else it has failed. Its lease is renewed while it run
 behind in the background is not waited for.
 
 \b
-Exit codes: 0 ended by --until-empty, 1 internal error, 2 usage, 3 the queue cannot be opened, 130
-and 143 ended by SIGINT and SIGTERM: programs still running after 6 seconds are ended (SIGTERM, two
-seconds later SIGKILL), and their commands go back into the line.
+Exit codes: 0 ended by --until-empty, 1 internal error, 2 usage, 3 the queue cannot be opened, 129,
+130 and 143 ended by SIGHUP, SIGINT and SIGTERM: programs still running after 6 seconds are ended
+(SIGTERM, two seconds later SIGKILL), and their commands go back into the line.
 """,
 )
 @click.option("--db", required=True, type=click.Path(dir_okay=False), help="The queue's file.")
