@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -281,7 +283,7 @@ def test_a_forked_child_is_refused_and_the_parent_plays_on(run: Runner) -> None:
 
 
 FRESH_ENGINE_IN_A_CHILD = """
-import asyncio, os, sys, warnings
+import asyncio, os, signal, sys, threading, warnings
 warnings.simplefilter("ignore")
 import voicecore
 async def play():
@@ -292,17 +294,27 @@ async def play():
         return len(sink.take())
 async def parent():
     async with voicecore.Engine() as engine:
-        player = engine.play(voicecore.ToneSource(440, 0.5), voicecore.NullSink())
-        await asyncio.sleep(0.05)
-        return os.fork()
-pid = asyncio.run(parent()) if len(sys.argv) < 2 else 0
+        engine.play(voicecore.ToneSource(440), voicecore.NullSink())
+        begun.set()
+        while not over.is_set():
+            await asyncio.sleep(0.01)
+begun, over = threading.Event(), threading.Event()
+thread = threading.Thread(target=lambda: asyncio.run(parent()))
+thread.start()
+begun.wait()
+pid = os.fork()
 if pid == 0:
-    asyncio.events._set_running_loop(None)
-    assert asyncio.run(play()) == 11
-    os._exit(0)
+    signal.alarm(10)
+    os._exit(asyncio.run(play()))
 _, status = os.waitpid(pid, 0)
-sys.exit(os.waitstatus_to_exitcode(status))
+over.set()
+thread.join()
+print(os.waitstatus_to_exitcode(status))
 """
+
+
+def test_a_fresh_engine_plays_in_a_forked_child_while_the_parents_goes_on() -> None:
+    assert script(FRESH_ENGINE_IN_A_CHILD).strip() == "11"
 
 
 def test_a_forked_child_gets_no_sink_with_its_parents_key() -> None:
@@ -325,9 +337,9 @@ def test_a_forked_child_gets_no_sink_with_its_parents_key() -> None:
     assert parents.statistics()["next_nonce"] == 0
 
 
-def script(code: str, *, expect: int = 0, timeout: float = 30) -> str:
+def script(code: str, *arguments: str, expect: int = 0, timeout: float = 30) -> str:
     result = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", code],
+        [sys.executable, "-X", "dev", "-c", code, *arguments],
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -371,6 +383,151 @@ def test_the_interpreter_exits_cleanly_while_playing(how: str) -> None:
     code = EXIT_WHILE_PLAYING.replace("{how!r}", repr(how))
     for _ in range(5):
         script(code)
+
+
+EXIT_WHILE_BUSY = """
+import asyncio, io, socket, sys, threading, time, voicecore
+how, what, music, out = sys.argv[1:]
+keep = []
+def stalled():
+    server = socket.create_server(("127.0.0.1", 0))
+    data = open(music, "rb").read()
+    def serve():
+        client, _ = server.accept()
+        client.recv(4096)
+        head = b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(data)
+        client.sendall(head + data[:40_000])
+        keep.append((server, client))
+    threading.Thread(target=serve, daemon=True).start()
+    return "http://127.0.0.1:%d/a.mp3" % server.getsockname()[1]
+class Stuck(io.BytesIO):
+    name = "stuck"
+    def seekable(self):
+        return False
+    def read(self, size=-1):
+        data = super().read(size)
+        if not data:
+            time.sleep(60)
+        return data
+async def main():
+    if what == "transcode":
+        tone = voicecore.ToneSource(440, 36_000.0)
+        keep.append(asyncio.create_task(voicecore.transcode(tone, out)))
+    elif what == "receiver":
+        receiver = voicecore.Receiver(mode="none")
+        keep.append((receiver, asyncio.create_task(receiver.wait())))
+    else:
+        engine = voicecore.Engine()
+        await engine.__aenter__()
+        keep.append(engine)
+        if what == "opening":
+            keep.append(asyncio.create_task(engine.open(Stuck(), timeout=60)))
+        else:
+            source = {
+                "file": lambda: music,
+                "url": stalled,
+                "file-like": lambda: Stuck(open(music, "rb").read(40_000)),
+            }[what]()
+            keep.append(engine.play(await engine.open(source), voicecore.OggSink(out)))
+    await asyncio.sleep(0.3)
+if how == "return":
+    asyncio.run(main())
+else:
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())   # never closed
+"""
+
+
+@pytest.mark.parametrize("how", ["return", "bare"])
+@pytest.mark.parametrize("what", ["file", "url", "file-like", "opening", "transcode", "receiver"])
+def test_the_interpreter_exits_cleanly_whatever_is_under_way(
+    how: str, what: str, music: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.ogg"
+    script(EXIT_WHILE_BUSY, how, what, str(music), str(out), timeout=15)
+    if what in ("file", "url", "file-like", "transcode"):
+        is_a_whole_ogg_file(out)
+
+
+def is_a_whole_ogg_file(path: Path) -> None:
+    data = path.read_bytes()
+    assert data[data.rfind(b"OggS") + 5] & 4, "the last page does not end the stream"
+    if shutil.which("opusinfo") is not None:
+        told = subprocess.run(["opusinfo", path], capture_output=True, text=True, check=True)
+        assert "WARNING" not in told.stdout + told.stderr
+
+
+FORGOTTEN_ENGINE = """
+import asyncio, gc, sys, voicecore
+async def main():
+    engine = voicecore.Engine()
+    await engine.__aenter__()
+    engine.play(voicecore.ToneSource(440), voicecore.OggSink(sys.argv[1]))
+    await asyncio.sleep(0.2)
+    del engine
+    gc.collect()
+    await asyncio.sleep(0.1)
+asyncio.run(main())
+"""
+
+
+def test_a_forgotten_engine_finishes_its_files(tmp_path: Path) -> None:
+    out = tmp_path / "out.ogg"
+    script(FORGOTTEN_ENGINE, str(out))
+    is_a_whole_ogg_file(out)
+
+
+NO_PYTHON_THREADS = """
+import asyncio, os, threading, voicecore
+async def main():
+    async with voicecore.Engine(feeders=2) as engine:
+        players = [engine.play(voicecore.ToneSource(440), voicecore.NullSink()) for _ in range(5)]
+        for events in [player.events() for player in players]:
+            assert (await anext(events)).kind == "started"
+        tasks = [t for t in os.listdir("/proc/self/task") if int(t) != os.getpid()]
+        names = sorted(open(f"/proc/self/task/{t}/comm").read().strip() for t in tasks)
+        print([thread.name for thread in threading.enumerate()], names)
+asyncio.run(main())
+"""
+
+
+def test_events_need_no_python_thread() -> None:
+    told = script(NO_PYTHON_THREADS).strip()
+    assert told == "['MainThread'] ['vc-clock', 'vc-feed-0', 'vc-feed-1']"
+
+
+WITHOUT_PRIVILEGES = """
+import asyncio, os, resource, sys, voicecore, voicecore.statistics
+from voicecore import Engine, NullSink, ToneSource
+async def main():
+    async with Engine() as engine:
+        await engine.preload()
+    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    async with Engine() as engine:
+        player = engine.play(ToneSource(440, 0.1), NullSink())
+        await player.wait_finished()
+        print(engine.statistics().priority, player.statistics().frames_sent)
+        try:
+            await engine.open(sys.argv[1])
+        except voicecore.SourcePermissionError as error:
+            print(type(error).__name__, isinstance(error, PermissionError), error.errno)
+asyncio.run(main())
+"""
+
+
+def test_without_privileges_it_plays_at_normal_priority_and_says_what_is_refused(
+    music: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret.mp3"
+    secret.write_bytes(music.read_bytes())
+    secret.chmod(0)
+    told = script(WITHOUT_PRIVILEGES, str(secret)).splitlines()
+    assert told == ["normal 6", "SourcePermissionError True 13"]
 
 
 EXIT_WHILE_ADVANCING = """
