@@ -115,6 +115,32 @@ def make_formats(make: Maker) -> None:
     make.encode(
         "vbr-noxing.mp3", "a44.wav", *mp3, "-q:a", "4", "-write_xing", "0", "-id3v2_version", "0"
     )
+    # Silence is one frame like the other, as if the bitrate were constant.
+    bare = ("-write_xing", "0", "-id3v2_version", "0")
+    for name, args, delay in (
+        ("quiet-start.mp3", (*mp3, "-q:a", "2", *bare), 1_500),
+        ("quiet-start.aac", ("-c:a", "aac", "-b:a", "192k", "-aac_pns", "0"), 3_000),
+    ):
+        make.encode(
+            name,
+            "a44.wav",
+            "-af",
+            f"adelay={delay}:all=1",
+            *args,
+            samples=SAMPLES_44K + delay * 44_100 // 1_000,
+        )
+    make.encode(
+        "quiet-end.mp3",
+        "a44.wav",
+        "-af",
+        "apad=pad_dur=20",
+        *mp3,
+        "-q:a",
+        "2",
+        *bare,
+        samples=SAMPLES_44K + 20 * 44_100,
+    )
+    make.encode("cbr-bare.mp3", "a44.wav", *mp3, "-b:a", "128k", *bare)
     make.encode("cbr48.mp3", "b48.wav", *mp3, "-b:a", "96k")
     make.encode("short.mp3", "short.wav", *mp3, "-b:a", "128k")
     make.encode("aac.m4a", "a44.wav", "-c:a", "aac", "-b:a", "192k", "-aac_pns", "0")

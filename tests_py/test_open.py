@@ -54,6 +54,29 @@ def test_a_path_bytes_a_file_and_a_stream_play_the_same_length(run: Runner, musi
     run(main())
 
 
+def test_a_start_is_exact_where_no_header_tells_the_length_and_the_beginning_misleads(
+    run: Runner, media: Path
+) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        async with Engine(clock=clock) as engine:
+            for name in ("quiet-start.mp3", "quiet-start.aac", "quiet-end.mp3"):
+                path = media / name
+                data = path.read_bytes()
+                whole = await media_samples(engine, clock, await engine.open(path))
+                shifted = io.BytesIO(b"abc" + data)
+                shifted.seek(3)
+                with path.open("rb") as file:
+                    for source in (path, data, io.BytesIO(data), shifted, file):
+                        opened = await engine.open(source, start=whole / 48_000 - 1.5)
+                        # Of a stream that calls the caller, only the beginning is read for it.
+                        if source is not file:
+                            assert opened.info.duration == pytest.approx(whole / 48_000, abs=1e-4)
+                        assert await media_samples(engine, clock, opened) == 72_000
+
+    run(main())
+
+
 def test_start_begins_in_the_middle(run: Runner, music: Path) -> None:
     async def main() -> None:
         clock = ManualClock()

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import importlib.util
+import io
 import os
 import threading
 import warnings
@@ -263,9 +264,10 @@ class Engine:
         Args:
             source: a path, an http(s) URL, the bytes of a file, or an object with `read(n)`.
             start: seconds into the media at which playing begins. Exact, but for MP3 and AAC (ADTS)
-                of varying bitrate that come by HTTP or from a file-like object: nobody reads all of
-                it first, so places are worked out from the mean bitrate. So is `info.duration`
-                where no header tells it.
+                of varying bitrate and more than 16 MiB that come by HTTP or from a file-like
+                object: there places are worked out from the mean bitrate, and one behind the
+                length that follows from it plays the last seconds. Smaller ones are read up to the
+                place, once; `io.BytesIO` is taken as the bytes that it holds.
             headers: sent with every HTTP request. A redirect to another host, port or scheme gets
                 neither `Authorization` nor `Cookie` nor the URL's user and password; all other
                 headers go along, also one with a key of the caller's in it.
@@ -302,9 +304,10 @@ class Engine:
         location = _location_of(source)
         pump: _Pump | None = None
         native_input: _core.ByteInput | None = None
-        if isinstance(source, (bytes, bytearray, memoryview)):
+        held = _bytes_of(source)
+        if held is not None:
             loop = asyncio.get_running_loop()
-            native_input = await loop.run_in_executor(None, _core.MemoryInput, source)
+            native_input = await loop.run_in_executor(None, _core.MemoryInput, held)
         elif not isinstance(source, (str, os.PathLike)):
             pump = await _Pump.start(source, timeout)
             native_input = pump.native
@@ -505,6 +508,15 @@ def _location_of(source: Any) -> str:
         f"source: got {type(source).__name__}, "
         "expected a path, a URL, bytes or an object with read()"
     )
+
+
+def _bytes_of(source: Any) -> bytes | bytearray | memoryview | None:
+    """What is in memory already, and need not be read."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return source
+    if type(source) is io.BytesIO and not source.closed:
+        return memoryview(source.getvalue())[source.tell() :]
+    return None
 
 
 def _native_settings(settings: EncoderSettings) -> _core.EncoderOptions:

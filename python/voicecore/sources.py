@@ -52,8 +52,9 @@ class SourceInfo:
     channels: int
     """Channels, of the file."""
     duration: float | None
-    """Seconds; None when nobody knows (a live stream). An estimate for MP3 and AAC (ADTS) of
-    varying bitrate, without a header that tells it, by HTTP or from a file-like object."""
+    """Seconds; None when nobody knows (a live stream). An estimate for MP3 and AAC (ADTS)
+    without a header that tells it, by HTTP or from a file-like object: nothing is read for it but
+    the beginning."""
     bitrate_kbps: float | None
     """kbit/s of the audio stream; None when unknown."""
     tags: Mapping[str, str]

@@ -45,7 +45,7 @@ class LongMp3 {
         : name_{(std::filesystem::temp_directory_path() /
                  ("voicecore-long-" + std::to_string(::getpid()) + ".mp3"))
                     .string()} {
-        const std::string all = http_test::file_bytes(path("vbr-noxing.mp3"));
+        const std::string all = http_test::file_bytes(path("cbr-bare.mp3"));
         std::ofstream file{name_, std::ios::binary};
         for (std::size_t size = 0; size < (16U << 20U); size += all.size()) file << all;
     }

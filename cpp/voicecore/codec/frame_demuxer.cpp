@@ -10,7 +10,14 @@ namespace voicecore::codec {
 namespace {
 constexpr std::int64_t kMostTags = 1 << 20;      // bytes of an ID3 tag that are looked at
 constexpr std::int64_t kIndexAtOnce = 12 << 20;  // bytes; larger files are indexed on a thread
-constexpr int kFramesLookedAt = 48;              // to tell CBR from VBR
+// Bytes of an input that blocks which a seek may read through; larger ones get estimates.
+constexpr std::int64_t kReadThrough = 16 << 20;
+constexpr int kFramesLookedAt = 48;  // to tell CBR from VBR
+// Places further on that have to agree: music may begin with silence, whose frames are all alike.
+constexpr int kPlacesInFile = 15;
+constexpr int kPlacesFarAway = 3;  // each costs a request
+constexpr int kFramesAtPlace = 8;
+constexpr int kTail = 10;  // s; what is played where an estimate leads behind the end
 }  // namespace
 
 // One walk through a file on a descriptor of its own, so that playing is not disturbed.
@@ -21,8 +28,7 @@ class FrameDemuxer::Indexing final : public Demuxer::Preparation {
     void run() noexcept override {
         try {
             ByteReader reader{file_};
-            if (!reader.seek(begin_)) return;
-            auto built = build_index(reader, cancelled_);
+            auto built = build_index(reader, begin_, cancelled_);
             if (!built) return;
             index_ = std::move(built).value();
             cache_index(file_->identity(), index_);
@@ -47,10 +53,12 @@ class FrameDemuxer::Indexing final : public Demuxer::Preparation {
 Result<std::unique_ptr<FrameDemuxer>> FrameDemuxer::open(ByteReader reader) {
     auto demuxer = std::make_unique<FrameDemuxer>(Key{}, std::move(reader));
     if (auto read = demuxer->read_tags(); !read) return std::move(read).error();
-    // What is looked at here is read again by playing, also where the input cannot seek.
-    demuxer->reader_.pin();
+    // What is looked at here is read again by playing, also where the input cannot seek. An input
+    // that is walked through is not kept.
+    const bool keeps = demuxer->reader_.input().can_block() || !demuxer->reader_.seekable();
+    if (keeps) demuxer->reader_.pin();
     auto found = demuxer->first_frame();
-    demuxer->reader_.unpin();
+    if (keeps) demuxer->reader_.unpin();
     if (!found) return std::move(found).error();
     return demuxer;
 }
@@ -89,26 +97,35 @@ Status FrameDemuxer::first_frame() {
     facts_.segments = {segment_};
     const auto* file = dynamic_cast<RegularFile*>(&reader_.input());
     if (file != nullptr) index_ = cached_index(file->identity());
+    first_ = stretch_;
     if (auto estimated = estimate(frame); !estimated) return estimated;
+    if (reader_.input().can_block() && facts_.seekable && *reader_.size() <= kReadThrough) {
+        growing_.emplace(begin_offset_);
+    }
     return seek(Samples{0});
 }
 
 // Duration and bitrate: from the index, from the describing frame, from a constant bitrate, or by
-// walking a file that is small enough.
+// walking. Where walking would block, frames of varying bitrate leave an estimate.
 Status FrameDemuxer::estimate(const FoundFrame& first) {
     const auto size = reader_.size();
     std::optional<std::int64_t> frames;
-    if (first.info) frames = first.info->frames;
+    if (first.info && first.info->frames.value_or(0) > 0) frames = first.info->frames;
     if (frames && size && first.info->bytes) {
         // Files that were joined keep the first one's description; tags behind the audio are small.
         constexpr std::int64_t kTags = 1024;
         if (*size > first.offset + *first.info->bytes + kTags) frames.reset();
     }
+    const double mean = first.header.mean_size();
+    if (frames && first.info->bytes) {
+        const double told = static_cast<double>(*first.info->bytes);
+        const bool fits = std::abs(told - static_cast<double>(*frames) * mean) <= 2 * mean;
+        if (fits) uniform_ = Uniform::yes;
+    }
     const bool joined = first.info && first.info->frames && !frames;
-    std::int64_t bytes = 0;
-    std::int64_t counted = 0;
-    bool constant = true;
-    std::optional<int> bitrate;
+    std::int64_t counted = first.info ? 0 : 1;
+    std::int64_t bytes = counted * first.header.size;
+    bool constant = mean > 0;
     // A live stream must not wait for more than a frame.
     const std::int64_t looked_at = size ? kFramesLookedAt : 1;
     while (counted < looked_at && (!frames || !size)) {
@@ -116,9 +133,8 @@ Status FrameDemuxer::estimate(const FoundFrame& first) {
         if (!found) return std::move(found).error();
         if (!found.value() || found.value()->info) break;
         const FrameHeader& header = found.value()->header;
-        // Padding moves a frame by a byte (4 in layer I) without being another bitrate.
-        if (bitrate && std::abs(header.size - *bitrate) > 4) constant = false;
-        if (!bitrate) bitrate = header.size;
+        if (counted == 0) first_.header = header;
+        if (header.bitrate != first_.header.bitrate) constant = false;
         bytes += header.size;
         ++counted;
     }
@@ -126,17 +142,28 @@ Status FrameDemuxer::estimate(const FoundFrame& first) {
         if (counted > 0) frame_bytes_ = static_cast<double>(bytes) / static_cast<double>(counted);
     } else {
         const std::int64_t audio_bytes = *size - audio_offset_;
-        if (!index_ && !frames && (joined || !constant) && !reader_.input().can_block() &&
-            *size <= kIndexAtOnce) {
-            if (auto indexed = index_here(); !indexed) return indexed;
+        const auto* file = dynamic_cast<RegularFile*>(&reader_.input());
+        if (!index_ && !frames && counted > 0) {
+            const bool here = !reader_.input().can_block() && reader_.seekable();
+            if (constant && !joined) uniform_ = Uniform::perhaps;
+            bool walks = here;
+            // A large file is walked only when it has to be.
+            if (here && file != nullptr && *size > kIndexAtOnce) {
+                if (auto looked = look_around(kPlacesInFile); !looked) return looked;
+                walks = uniform_ != Uniform::yes;
+            }
+            if (walks) {
+                if (auto indexed = index_here(); !indexed) return indexed;
+            } else {
+                const double each = uniform_ == Uniform::no
+                                        ? static_cast<double>(bytes) / static_cast<double>(counted)
+                                        : first_.header.mean_size();
+                frames = std::llround(static_cast<double>(audio_bytes) / each);
+            }
         }
-        if (!index_ && !frames && counted > 0 && constant) {
-            frames = static_cast<std::int64_t>(static_cast<double>(audio_bytes) *
-                                               static_cast<double>(counted) /
-                                               static_cast<double>(bytes));
-        }
-        if (!index_ && !frames && counted > 0) frames = audio_bytes * counted / bytes;
-        if (frames && *frames > 0) {
+        if (uniform_ != Uniform::no) {
+            frame_bytes_ = first_.header.mean_size();
+        } else if (frames && *frames > 0) {
             frame_bytes_ = static_cast<double>(audio_bytes) / static_cast<double>(*frames);
         }
         stretch_.frames = frames.value_or(0);
@@ -154,10 +181,33 @@ Status FrameDemuxer::estimate(const FoundFrame& first) {
     return Done{};
 }
 
+// What began with one bitrate goes on with it if frames all over the input have it.
+Status FrameDemuxer::look_around(int places) {
+    if (uniform_ != Uniform::perhaps) return Done{};
+    const std::int64_t bytes = *reader_.size() - audio_offset_;
+    for (int i = 1; i <= places; ++i) {
+        if (auto moved = reader_.seek(audio_offset_ + bytes / (places + 1) * i); !moved) {
+            return moved;
+        }
+        FrameScanner scanner{reader_};
+        for (int k = 0; k < kFramesAtPlace; ++k) {
+            auto found = scanner.next();
+            if (!found) return std::move(found).error();
+            if (!found.value()) break;
+            const FrameHeader& header = found.value()->header;
+            if (header.bitrate != first_.header.bitrate || !header.same_stream(first_.header)) {
+                uniform_ = Uniform::no;
+                return Done{};
+            }
+        }
+    }
+    uniform_ = Uniform::yes;
+    return Done{};
+}
+
 Status FrameDemuxer::index_here() {
-    if (auto moved = reader_.seek(begin_offset_); !moved) return moved;
     const std::atomic<bool> never{false};
-    auto built = build_index(reader_, never);
+    auto built = build_index(reader_, begin_offset_, never);
     if (!built) return std::move(built).error();
     index_ = std::move(built).value();
     if (const auto* file = dynamic_cast<RegularFile*>(&reader_.input())) {
@@ -185,9 +235,17 @@ Status FrameDemuxer::begin(Stretch stretch, std::optional<Samples> base) {
     return Done{};
 }
 
+// The next frame. What is read in turn makes the index grow.
+Result<std::optional<FoundFrame>> FrameDemuxer::scan() {
+    const bool grows = growing_ && scanner_.position() == growing_->next();
+    auto found = scanner_.next();
+    if (grows && found) growing_->add(found.value());
+    return found;
+}
+
 DemuxStatus FrameDemuxer::next(Packet& packet) {
     while (!at_end_) {
-        auto found = scanner_.next();
+        auto found = scan();
         if (!found) {
             error_ = std::move(found).error();
             return DemuxStatus::failed;
@@ -243,7 +301,7 @@ Status FrameDemuxer::seek(Samples position) {
         before_.reset();
         in_stretch_.reset();
         // The first frame begins the stretch again, under the segment that facts() tells.
-        auto first = scanner_.next();
+        auto first = scan();
         if (!first) return std::move(first).error();
         if (!first.value()) return Error{Errc::corrupt, 0, "the first frame is gone"};
         before_ = first.value()->header;
@@ -257,11 +315,11 @@ Status FrameDemuxer::seek(Samples position) {
         }
         return Done{};
     }
-    const bool far_away = reader_.input().can_block();
-    if (!index_ && !far_away) {
+    if (reader_.input().can_block()) return seek_far(position);
+    if (!index_) {
         if (auto indexed = index_here(); !indexed) return indexed;
     }
-    return index_ ? seek_indexed(position) : seek_guessing(position);
+    return seek_indexed(position);
 }
 
 Status FrameDemuxer::seek_indexed(Samples position) {
@@ -309,18 +367,35 @@ Status FrameDemuxer::seek_indexed(Samples position) {
     return Done{};
 }
 
-// Over the network nobody walks the whole file: the place is worked out from the mean frame length,
-// which is exact for a constant bitrate and near for others.
-Status FrameDemuxer::seek_guessing(Samples position) {
-    const Stretch first = stretch_;
-    const std::int64_t tick = av_rescale(position.count(), first.header.rate, kSampleRate);
-    const std::int64_t wanted = (tick + first.skip) / first.header.samples;
+// Nobody reads a whole input that blocks before it plays. A constant bitrate tells the place; else
+// all up to there is read now, unless that is too much: then the mean frame length has to do.
+Status FrameDemuxer::seek_far(Samples position) {
+    if (auto looked = look_around(kPlacesFarAway); !looked) return looked;
+    const std::int64_t tick = av_rescale(position.count(), first_.header.rate, kSampleRate);
+    const std::int64_t wanted = (tick + first_.skip) / first_.header.samples;
+    const bool inside = static_cast<double>(wanted) * frame_bytes_ <
+                        static_cast<double>(reader_.size().value_or(0) - audio_offset_);
+    if (!growing_ || (uniform_ == Uniform::yes && inside)) return seek_guessing(wanted);
+    const std::atomic<bool> never{false};
+    if (auto walked = growing_->walk(reader_, position, never); !walked) return walked;
+    index_ = growing_->index();
+    return seek_indexed(position);
+}
+
+Status FrameDemuxer::seek_guessing(std::int64_t wanted) {
     const auto size = reader_.size().value_or(0);
-    const auto offset =
+    auto offset =
         audio_offset_ + static_cast<std::int64_t>(static_cast<double>(wanted) * frame_bytes_);
-    if (frame_bytes_ <= 0 || offset >= size) {
+    const bool behind = offset >= size;
+    if (frame_bytes_ <= 0 || (behind && uniform_ == Uniform::yes)) {
         at_end_ = true;
         return Done{};
+    }
+    if (behind) {
+        // The estimate was too short, or there is no such place; nobody knows before the end.
+        const double frames = static_cast<double>(kTail) * first_.header.rate /
+                              static_cast<double>(first_.header.samples);
+        offset = size - static_cast<std::int64_t>(frames * frame_bytes_);
     }
     if (auto moved = reader_.seek(std::max(audio_offset_, offset - 4)); !moved) return moved;
     scanner_.restart(std::nullopt);
@@ -331,8 +406,10 @@ Status FrameDemuxer::seek_guessing(Samples position) {
         return Done{};
     }
     before_ = found.value()->header;
-    frame_ =
-        std::llround(static_cast<double>(found.value()->offset - audio_offset_) / frame_bytes_);
+    stretch_ = first_;
+    frame_ = behind ? wanted
+                    : std::llround(static_cast<double>(found.value()->offset - audio_offset_) /
+                                   frame_bytes_);
     segment_ = facts_.segments.front();
     in_stretch_.reset();
     if (auto moved = reader_.seek(found.value()->offset); !moved) return moved;

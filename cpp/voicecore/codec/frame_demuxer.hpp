@@ -30,12 +30,17 @@ class FrameDemuxer final : public Demuxer {
 
   private:
     class Indexing;
+    // Are all frames of one bitrate, so that places can be worked out?
+    enum class Uniform : std::uint8_t { no, perhaps, yes };
     [[nodiscard]] Status read_tags();
     [[nodiscard]] Status first_frame();
     [[nodiscard]] Status estimate(const FoundFrame& first);
+    [[nodiscard]] Status look_around(int places);
+    [[nodiscard]] Result<std::optional<FoundFrame>> scan();
     [[nodiscard]] Status index_here();
     [[nodiscard]] Status seek_indexed(Samples position);
-    [[nodiscard]] Status seek_guessing(Samples position);
+    [[nodiscard]] Status seek_far(Samples position);
+    [[nodiscard]] Status seek_guessing(std::int64_t wanted);
     [[nodiscard]] Status begin(Stretch stretch, std::optional<Samples> base);
     void take_index();
 
@@ -45,10 +50,13 @@ class FrameDemuxer final : public Demuxer {
     std::int64_t begin_offset_ = 0;  // behind the tags in front
     std::int64_t audio_offset_ = 0;  // of the first frame with audio
     double frame_bytes_ = 0;         // mean
+    Uniform uniform_ = Uniform::no;
     FrameIndexPtr index_;
+    std::optional<IndexBuilder> growing_;    // of an input that nobody reads through at once
     std::shared_ptr<Indexing> indexing_;     // shared with the thread that runs it
     std::optional<std::size_t> in_stretch_;  // of the index, when it is known where we are
     Stretch stretch_;                        // the one being played
+    Stretch first_;                          // the one at the beginning
     SegmentPtr segment_;
     std::int64_t frame_ = 0;  // number in the stretch of the next frame
     std::optional<FrameHeader> before_;

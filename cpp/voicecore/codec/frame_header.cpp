@@ -37,6 +37,7 @@ std::optional<FrameHeader> parse_mpeg(Bytes b) noexcept {
     const int padding = b[2] >> 1 & 1;
     FrameHeader header;
     header.rate = kMpegRates[rate_index] >> shift;
+    header.bitrate = bitrate;
     header.channels = b[3] >> 6U == 3 ? 1 : 2;
     if (layer == 1) {
         header.codec = AV_CODEC_ID_MP1;

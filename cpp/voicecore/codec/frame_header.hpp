@@ -14,8 +14,11 @@ struct FrameHeader {
     int size = 0;      // bytes, header included
     int samples = 0;   // per channel
     int rate = 0;      // Hz
+    int bitrate = 0;   // bit/s; 0: not told (AAC)
     int channels = 0;  // 0: told inside (AAC)
     int info_at = 0;   // mp3: where an Xing header would lie
+    // Bytes of a frame, on average, where all have this bitrate: padding makes up for the rest.
+    [[nodiscard]] double mean_size() const noexcept { return samples / 8.0 * bitrate / rate; }
     // Frames that belong together share these.
     [[nodiscard]] bool same_stream(const FrameHeader& other) const noexcept {
         return codec == other.codec && rate == other.rate &&

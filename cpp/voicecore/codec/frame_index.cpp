@@ -48,38 +48,52 @@ std::int64_t lost_frames(const FoundFrame& frame) noexcept {
     return (frame.skipped + frame.header.size / 2) / std::max(frame.header.size, 1);
 }
 
-Result<FrameIndexPtr> build_index(ByteReader& reader, const std::atomic<bool>& cancelled) {
-    auto index = std::make_shared<FrameIndex>();
+void IndexBuilder::add(const std::optional<FoundFrame>& found) {
+    if (!found) {
+        complete_ = true;
+        return;
+    }
+    const FoundFrame& frame = *found;
+    if (auto begun = stretch_from(frame, before_)) {
+        begun->base = index_->duration();
+        index_->stretches.push_back(*std::move(begun));
+    }
+    before_ = frame.header;
+    next_ = frame.offset + frame.header.size;
+    if (frame.info) return;
+    Stretch& stretch = index_->stretches.back();
+    stretch.frames += lost_frames(frame);
+    // A mark that fell into damage leads to the first frame behind it.
+    while (static_cast<std::int64_t>(stretch.marks.size()) * Stretch::kEvery <= stretch.frames) {
+        stretch.marks.push_back(frame.offset);
+    }
+    ++stretch.frames;
+}
+
+Status IndexBuilder::walk(ByteReader& reader, Samples position,
+                          const std::atomic<bool>& cancelled) {
+    if (complete_ || index_->duration() > position) return Done{};
+    if (auto moved = reader.seek(next_); !moved) return moved;
     FrameScanner scanner{reader};
-    std::optional<FrameHeader> before;
-    const auto close_last = [&index] {
-        if (index->stretches.empty()) return Samples{0};
-        return index->duration();
-    };
-    for (std::uint32_t turn = 0;; ++turn) {
+    scanner.restart(before_);
+    for (std::uint32_t turn = 0; !complete_ && index_->duration() <= position; ++turn) {
         if (turn % 1024 == 0 && cancelled.load(std::memory_order_relaxed)) {
             return Error{Errc::cancelled, 0, "indexing was given up"};
         }
         auto found = scanner.next();
         if (!found) return std::move(found).error();
-        if (!found.value()) break;
-        const FoundFrame& frame = *found.value();
-        if (auto begun = stretch_from(frame, before)) {
-            begun->base = close_last();
-            index->stretches.push_back(*std::move(begun));
-        }
-        before = frame.header;
-        if (frame.info) continue;
-        Stretch& stretch = index->stretches.back();
-        stretch.frames += lost_frames(frame);
-        // A mark that fell into damage leads to the first frame behind it.
-        while (static_cast<std::int64_t>(stretch.marks.size()) * Stretch::kEvery <=
-               stretch.frames) {
-            stretch.marks.push_back(frame.offset);
-        }
-        ++stretch.frames;
+        add(found.value());
     }
-    return FrameIndexPtr{std::move(index)};
+    return Done{};
+}
+
+Result<FrameIndexPtr> build_index(ByteReader& reader, std::int64_t begin,
+                                  const std::atomic<bool>& cancelled) {
+    IndexBuilder builder{begin};
+    if (auto walked = builder.walk(reader, Samples::max(), cancelled); !walked) {
+        return std::move(walked).error();
+    }
+    return builder.index();
 }
 
 FrameIndexPtr cached_index(const FileIdentity& file) {

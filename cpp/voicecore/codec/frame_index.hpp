@@ -30,7 +30,7 @@ struct Stretch {
     }
 };
 
-// Immutable once built. 8 bytes for each 1.7 s of mp3.
+// Immutable once built to the end. 8 bytes for each 1.7 s of mp3.
 struct FrameIndex {
     std::vector<Stretch> stretches;
     [[nodiscard]] Samples duration() const noexcept;
@@ -44,9 +44,32 @@ using FrameIndexPtr = std::shared_ptr<const FrameIndex>;
 // How many frames were lost where `frame` was found behind damage.
 [[nodiscard]] std::int64_t lost_frames(const FoundFrame& frame) noexcept;
 
-// Walks everything from the reader's position on. `cancelled` may end it early with
-// Errc::cancelled.
-Result<FrameIndexPtr> build_index(ByteReader& reader, const std::atomic<bool>& cancelled);
+// Grows an index by one frame after the other. Not thread-safe.
+class IndexBuilder {
+  public:
+    explicit IndexBuilder(std::int64_t begin) noexcept : next_{begin} {}
+
+    // The frame that was found at next(), or null: nothing follows.
+    void add(const std::optional<FoundFrame>& found);
+    // Walks on from next() until the position is inside, or to the end. `cancelled` may end it
+    // early with Errc::cancelled.
+    [[nodiscard]] Status walk(ByteReader& reader, Samples position,
+                              const std::atomic<bool>& cancelled);
+    // Where the walk goes on.
+    [[nodiscard]] std::int64_t next() const noexcept { return next_; }
+    // A view of what grows.
+    [[nodiscard]] FrameIndexPtr index() const noexcept { return index_; }
+
+  private:
+    std::shared_ptr<FrameIndex> index_ = std::make_shared<FrameIndex>();  // with index()
+    std::int64_t next_;
+    std::optional<FrameHeader> before_;
+    bool complete_ = false;
+};
+
+// Of everything from `begin` on.
+Result<FrameIndexPtr> build_index(ByteReader& reader, std::int64_t begin,
+                                  const std::atomic<bool>& cancelled);
 
 // The indexes of this process, by file. Thread-safe.
 [[nodiscard]] FrameIndexPtr cached_index(const FileIdentity& file);

@@ -31,6 +31,8 @@ class FrameScanner {
         pending_ = 0;
         anywhere_ = !expected;
     }
+    // Behind the frame handed out last.
+    [[nodiscard]] std::int64_t position() const noexcept { return reader_->position() + pending_; }
     [[nodiscard]] std::uint64_t damage() const noexcept { return damage_; }
 
   private:

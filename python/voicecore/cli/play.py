@@ -50,8 +50,8 @@ written. When a file or the sink cannot be opened, nothing is.
     type=opt.seconds_type(),
     default=0.0,
     show_default=True,
-    help="Where in the first file to begin. An estimate for a URL of MP3 or AAC (ADTS) with a "
-    "varying bitrate.",
+    help="Where in the first file to begin. An estimate for a URL of more than 16 MiB of MP3 or "
+    "AAC (ADTS) with a varying bitrate.",
 )
 @click.option(
     "--duration",
