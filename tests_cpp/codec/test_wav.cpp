@@ -1,5 +1,7 @@
 #include <unistd.h>
 
+#include <array>
+#include <bit>
 #include <filesystem>
 #include <random>
 
@@ -48,6 +50,9 @@ class WavFile {
   private:
     std::filesystem::path path_;
 };
+
+// KSDATAFORMAT_SUBTYPE_PCM
+const std::string kPcm{"\1\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71", 16};
 
 std::string noise(std::size_t bytes) {
     std::mt19937 random{1};
@@ -102,6 +107,76 @@ TEST_CASE("a sample rate that no recording has is refused with the number and th
         CHECK(pcm.last == ReadStatus::end);
         CHECK(pcm.samples() == 2'000 * 48'000 / static_cast<std::int64_t>(rate));
     }
+}
+
+TEST_CASE("whatever loudspeakers a file is for, it plays, on both sides and below full scale") {
+    std::mt19937 random{1};
+    std::vector<std::uint32_t> masks{0x30, 0x600, 0x5, 0x9, 0xe, 0x13, 0x3f, 0x63f, 0x3ffff};
+    for (int i = 0; i < 150; ++i) {
+        std::uint32_t mask = random() & 0x3FFFFU;
+        // Half of them with few channels.
+        if (i % 2 == 0) mask &= static_cast<std::uint32_t>(random() & random());
+        if (mask != 0) masks.push_back(mask);
+    }
+    for (const std::uint32_t mask : masks) {
+        const auto channels = static_cast<std::uint32_t>(std::popcount(mask));
+        INFO("mask " << std::hex << mask);
+        const WavFile file{{.tag = 0xFFFE,
+                            .channels = channels,
+                            .rate = 48'000,
+                            .bytes_per_second = 96'000 * channels,
+                            .block = 2 * channels,
+                            .extra = little(16, 2) + little(mask, 4) + kPcm},
+                           noise(9'600 * std::size_t{channels})};
+        const auto pcm = read_pcm(*media::open(file.request()));
+        CHECK(pcm.samples() == 4'800);
+        std::array<float, 2> peaks{};
+        for (std::size_t i = 0; i < pcm.values.size(); ++i) {
+            peaks[i % 2] = std::max(peaks[i % 2], std::abs(pcm.values[i]));
+        }
+        CHECK(std::min(peaks[0], peaks[1]) > 0.1F);
+        CHECK(std::max(peaks[0], peaks[1]) < 1.001F);
+    }
+}
+
+TEST_CASE("a layout that has no mixing rule is heard from where its loudspeakers are") {
+    // One channel after the other at full scale, 4,800 samples each.
+    const auto levels = [](std::uint32_t mask) {
+        const auto channels = static_cast<std::uint32_t>(std::popcount(mask));
+        std::string data;
+        for (std::uint32_t turn = 0; turn < channels; ++turn) {
+            for (int i = 0; i < 4'800; ++i) {
+                for (std::uint32_t c = 0; c < channels; ++c)
+                    data += little(c == turn ? 32'767 : 0, 2);
+            }
+        }
+        const WavFile file{{.tag = 0xFFFE,
+                            .channels = channels,
+                            .rate = 48'000,
+                            .bytes_per_second = 96'000 * channels,
+                            .block = 2 * channels,
+                            .extra = little(16, 2) + little(mask, 4) + kPcm},
+                           data};
+        const auto pcm = read_pcm(*media::open(file.request()));
+        std::vector<std::pair<float, float>> out;
+        for (std::uint32_t turn = 0; turn < channels; ++turn) {
+            const std::size_t at = (std::size_t{turn} * 4'800 + 2'400) * 2;
+            out.emplace_back(pcm.values.at(at), pcm.values.at(at + 1));
+        }
+        return out;
+    };
+    const auto back = levels(0x30);  // back left, back right
+    CHECK(back[0].first > 0.99F);
+    CHECK(back[0].second == 0.0F);
+    CHECK(back[1].first == 0.0F);
+    CHECK(back[1].second > 0.99F);
+    const auto front = levels(0x5);  // front left, centre
+    CHECK(front[0].second == 0.0F);
+    CHECK(front[1].first > 0.4F);
+    CHECK(front[1].second == front[1].first);
+    const auto bass = levels(0x9);  // front left, subwoofer: nothing on the right but what is there
+    CHECK(bass[0].first > 0.49F);
+    CHECK(bass[0].second == bass[0].first);
 }
 
 TEST_CASE("a seek in ADPCM is exact, whatever byte rate the header tells") {

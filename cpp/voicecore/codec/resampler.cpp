@@ -1,8 +1,11 @@
 #include "voicecore/codec/resampler.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <numeric>
+#include <string_view>
 
 #include "voicecore/base/units.hpp"
 #include "voicecore/codec/native_error.hpp"
@@ -30,6 +33,38 @@ std::vector<double> alternate(int channels) {
     const int on_the_left = (channels + 1) / 2;
     const double level = 1.0 / on_the_left;
     for (std::size_t i = 0; i < count; ++i) matrix[(i % 2) * count + i] = level;
+    return matrix;
+}
+
+// By where the loudspeakers stand: those on the left and right to their side, those between to
+// both, the subwoofer to none, all of it below full scale. Where a side would have nothing, both
+// get everything.
+std::vector<double> by_position(const AVChannelLayout& layout) {
+    const auto count = static_cast<std::size_t>(layout.nb_channels);
+    std::vector<double> matrix(count * kChannels, 0.0);
+    std::array<double, kChannels> sums{};
+    for (std::size_t i = 0; i < count; ++i) {
+        std::array<char, 32> name{};
+        const AVChannel channel =
+            av_channel_layout_channel_from_index(&layout, static_cast<unsigned>(i));
+        av_channel_name(name.data(), name.size(), channel);
+        const std::string_view position{name.data()};
+        if (position.starts_with("LFE")) continue;
+        const bool left = position.find('L') != std::string_view::npos;
+        const bool right = position.find('R') != std::string_view::npos;
+        for (std::size_t side = 0; side < kChannels; ++side) {
+            if (left != right && left != (side == 0)) continue;
+            const double level = left != right ? 1.0 : M_SQRT1_2;
+            matrix[side * count + i] = level;
+            sums[side] += level;
+        }
+    }
+    double most = std::max(sums[0], sums[1]);
+    if (std::min(sums[0], sums[1]) == 0.0) {
+        matrix.assign(count * kChannels, 1.0);
+        most = static_cast<double>(count);
+    }
+    for (double& level : matrix) level /= most;
     return matrix;
 }
 
@@ -70,32 +105,43 @@ Status Resampler::configure(const AVFrame& like) {
                      std::to_string(channels) + " channels; 1 to 64 were expected"};
     }
     if (auto checked = check_rate(rate_); !checked) return checked;
-    AVChannelLayout stereo = AV_CHANNEL_LAYOUT_STEREO;  // not const for FFmpeg 5.1's sake
+    const AVChannelLayout stereo = AV_CHANNEL_LAYOUT_STEREO;
     copies_ = rate_ == kSampleRate && format_ == AV_SAMPLE_FMT_FLT &&
               av_channel_layout_compare(&layout_, &stereo) == 0;
     if (copies_) return Done{};
+    std::vector<double> matrix;
+    if (channels == 1) {
+        matrix = {1.0, 1.0};
+    } else if (layout_.order != AV_CHANNEL_ORDER_NATIVE) {
+        matrix = alternate(channels);
+    }
+    int code = begin(matrix);
+    // libswresample has rules for the common layouts only.
+    if (code == AVERROR(EINVAL) && matrix.empty()) code = begin(by_position(layout_));
+    if (code == AVERROR(EINVAL)) {
+        return Error{Errc::unsupported, channels,
+                     std::to_string(channels) + " channels in a layout that cannot be mixed"};
+    }
+    if (code < 0) return error_from_av(code, "resampler");
+    return Done{};
+}
+
+// An empty matrix: as libswresample mixes the layout. A code of FFmpeg's.
+int Resampler::begin(const std::vector<double>& matrix) {
+    AVChannelLayout stereo = AV_CHANNEL_LAYOUT_STEREO;  // not const for FFmpeg 5.1's sake
     SwrContext* raw = nullptr;
     int code = swr_alloc_set_opts2(&raw, &stereo, AV_SAMPLE_FMT_FLT, kSampleRate, &layout_,
                                    static_cast<AVSampleFormat>(format_), rate_, 0, nullptr);
     swr_.reset(raw);
-    if (code < 0) return error_from_av(code, "resampler");
+    if (code < 0) return code;
     // More channels than two are mixed so that the sum cannot exceed full scale.
     av_opt_set_double(raw, "rematrix_maxval", 1.0, 0);
     // The rates whose ratio is a small fraction get exactly its phases, which makes seeking exact.
     av_opt_set_int(raw, "exact_rational", 1, 0);
-    if (channels == 1) {
-        constexpr std::array kUnity{1.0, 1.0};
-        code = swr_set_matrix(raw, kUnity.data(), 1);
-    } else if (layout_.order != AV_CHANNEL_ORDER_NATIVE) {
-        const auto matrix = alternate(channels);
-        code = swr_set_matrix(raw, matrix.data(), channels);
-    }
+    if (!matrix.empty()) code = swr_set_matrix(raw, matrix.data(), layout_.nb_channels);
     if (code >= 0) code = swr_init(raw);
-    if (code < 0) {
-        swr_.reset();
-        return error_from_av(code, "resampler");
-    }
-    return Done{};
+    if (code < 0) swr_.reset();
+    return code;
 }
 
 Status Resampler::convert(const std::uint8_t** in, int count, std::vector<float>& out) {

@@ -40,6 +40,7 @@ class Resampler {
     [[nodiscard]] static std::int64_t memory(int rate) noexcept;
 
   private:
+    [[nodiscard]] int begin(const std::vector<double>& matrix);
     [[nodiscard]] Status convert(const std::uint8_t** in, int count, std::vector<float>& out);
 
     SwrPtr swr_;
