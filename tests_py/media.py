@@ -194,6 +194,16 @@ def make_opus(make: Maker) -> None:
     make.encode("opus-short.opus", "short.wav", *opus)
     for duration in ("2.5", "5", "10", "40", "60"):
         make.encode(f"opus-{duration}ms.opus", "a48.wav", *opus, "-frame_duration", duration)
+    # Speech at low rates: SILK, whose frames are as long as their packets.
+    for duration in ("20", "40", "60"):
+        make.encode(
+            f"silk-{duration}ms.opus",
+            "mono.wav",
+            *("-c:a", "libopus", "-b:a", "14k", "-application", "voip", "-cutoff", "8000"),
+            *("-frame_duration", duration),
+            samples=32_654,
+            rate=48_000,
+        )
     make.encode("opus-six.opus", "six.wav", "-c:a", "libopus", "-mapping_family", "1")
     plain = (make.out / "opus.opus").read_bytes()
     at = plain.index(b"OpusHead")

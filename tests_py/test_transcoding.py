@@ -27,6 +27,32 @@ def test_an_empty_list_is_refused_and_leaves_the_file_alone(run: Runner, tmp_pat
     assert out.read_bytes() == b"precious"
 
 
+def test_what_is_told_of_passing_through_is_what_happens(
+    run: Runner, media: Path, tmp_path: Path
+) -> None:
+    lengths = ("2.5ms", "5ms", "10ms", "40ms", "60ms")
+    names = [f"opus-{length}.opus" for length in lengths]
+    names += ["silk-20ms.opus", "silk-40ms.opus", "silk-60ms.opus", "opus.opus", "opus.webm"]
+    names += ["opus-gain.opus", "opus-six.opus", "cbr.mp3", "chain-opus.opus", "opus-mono.opus"]
+
+    async def main() -> None:
+        told = {}
+        async with Engine() as engine:
+            for name in names:
+                source = await engine.open(media / name)
+                result = await transcode(source, tmp_path / "out.ogg")
+                copied = result.passthrough > result.frames // 2
+                assert copied == source.info.passthrough, (name, result)
+                assert result.passthrough == 0 or source.info.passthrough, (name, result)
+                told[name] = source.info.no_passthrough
+        assert told["silk-20ms.opus"] is None
+        assert told["silk-60ms.opus"] == (
+            "its frames are 60 ms long (SILK); only those of 20 ms or less are copied"
+        )
+
+    run(main())
+
+
 def test_a_source_in_use_is_refused_before_the_file_is_touched(run: Runner, tmp_path: Path) -> None:
     out = tmp_path / "out.ogg"
     out.write_bytes(b"precious")

@@ -36,6 +36,16 @@ TEST_CASE("Opus in Ogg, WebM and mp4 comes as packets with the length of what wa
     }
 }
 
+TEST_CASE("frames too long to be copied are told when the file is opened") {
+    CHECK(media::open("silk-20ms.opus")->info().no_passthrough.empty());
+    for (const char* length : {"40", "60"}) {
+        auto source = media::open(std::string{"silk-"} + length + "ms.opus");
+        CHECK(source->info().no_passthrough == std::string{"its frames are "} + length +
+                                                   " ms long (SILK); only those of 20 ms or less "
+                                                   "are copied");
+    }
+}
+
 TEST_CASE("every container hands out the same packets, and never a header") {
     const auto ogg = read_packets(*media::open("opus.opus"));
     CHECK(ogg.bytes == read_packets(*media::open("opus.webm")).bytes);

@@ -10,6 +10,15 @@ namespace voicecore::codec {
 
 using audio::ReadStatus;
 
+// Frames are taken out of packets and put together, but not cut. Encoders that begin with long ones
+// go on with them, if not for ever: what follows is judged packet by packet where it is copied.
+void OpusSource::judge(const audio::OpusPacketInfo& first) {
+    if (!info_.no_passthrough.empty() || first.frame_samples <= kFrameSamples) return;
+    info_.no_passthrough = "its frames are " +
+                           std::to_string(first.frame_samples * 1'000 / kSampleRate) +
+                           " ms long (SILK); only those of 20 ms or less are copied";
+}
+
 // The next valid packet into packet_.
 ReadStatus OpusSource::take() {
     for (;;) {
@@ -30,6 +39,8 @@ ReadStatus OpusSource::take() {
             errors_.fetch_add(1, std::memory_order_relaxed);
             continue;
         }
+        // At open, while nobody else knows the source.
+        if (!std::exchange(judged_, true)) judge(*info);
         if (packet_.segment != segment_) {
             // In a chain the truth is where the link before ended.
             if (segment_) {

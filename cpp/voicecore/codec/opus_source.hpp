@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "voicecore/audio/media_source.hpp"
+#include "voicecore/audio/opus_packet.hpp"
 #include "voicecore/codec/packet_feed.hpp"
 
 namespace voicecore::codec {
@@ -40,6 +41,7 @@ class OpusSource final : public audio::MediaSource {
 
   private:
     [[nodiscard]] audio::ReadStatus take();
+    void judge(const audio::OpusPacketInfo& first);
 
     audio::SourceInfo info_;
     std::unique_ptr<PacketFeed> feed_;
@@ -53,6 +55,7 @@ class OpusSource final : public audio::MediaSource {
     Samples samples_{0};   // of packet_
     Samples position_{0};  // of packet_
     bool begins_ = false;  // another segment, not handed out yet
+    bool judged_ = false;  // whether its packets can be copied
     bool held_ = false;
     bool failed_ = false;
     bool sought_ = true;  // no packet has come since the beginning or the last seek

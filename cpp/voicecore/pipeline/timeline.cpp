@@ -312,8 +312,7 @@ void Timeline::place_piece(const OpusPiece& piece) {
     const bool alone = placed_ <= index * kFrameSamples;
     TimelineFrame& frame = open_frame(index);
     const bool copyable = options_.passthrough && piece.copyable && alone && frame.pieces.empty() &&
-                          from == at && !stream_.joins && stream_.scale == 1.0F &&
-                          source_->info().no_passthrough.empty();
+                          from == at && !stream_.joins && stream_.scale == 1.0F;
     TimelinePiece& placed = append(frame, piece);
     placed.skip = static_cast<int>(from - at);
     placed.keep = static_cast<int>(to - from);
