@@ -340,7 +340,7 @@ TEST_CASE("a refused connection and an unknown host are told apart from silence"
     CHECK(open_error(patient("http://no-such-host.invalid/")).code == Errc::io);
 }
 
-TEST_CASE("private addresses are refused when asked, also behind a redirect's name") {
+TEST_CASE("private addresses are refused when asked, however they are written") {
     const Server server{[](const auto&, Peer& peer) { peer.stall(); }};
     auto wanted = patient(server.url("/"));
     wanted.allow_private_addresses = false;
