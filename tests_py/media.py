@@ -182,6 +182,35 @@ def make_formats(make: Maker) -> None:
     make.encode("loud-six.wav", "six.wav", "-af", "volume=3")
 
 
+def make_small(make: Maker) -> None:
+    """Every container and codec in a few kilobytes: what the fuzzers begin with."""
+    for name, codec in (
+        ("small.aac", "aac"),
+        ("small.ac3", "ac3"),
+        ("small.aiff", "pcm_s16be"),
+        ("small-ima.aiff", "adpcm_ima_qt"),
+        ("small.au", "pcm_s16be"),
+        ("small.caf", "pcm_s16le"),
+        ("small.eac3", "eac3"),
+        ("small.flac", "flac"),
+        ("small-flac.ogg", "flac"),
+        ("small.m4a", "alac"),
+        ("small.mka", "libopus"),
+        ("small.mp2", "mp2"),
+        ("small.mp4", "aac"),
+        ("small.ogg", "libvorbis"),
+        ("small.ts", "aac"),
+        ("small.w64", "pcm_s16le"),
+        ("small-ima.wav", "adpcm_ima_wav"),
+        ("small-ms.wav", "adpcm_ms"),
+        ("small.webm", "libvorbis"),
+        ("small.wv", "wavpack"),
+    ):
+        # These are known by a number of frames in a row only.
+        longer = name in ("small.ac3", "small.eac3", "small.ts")
+        make.encode(name, "mono.wav" if longer else "short.wav", "-c:a", codec)
+
+
 def make_opus(make: Maker) -> None:
     """Opus in every container, packet length and channel mapping."""
     opus = ("-c:a", "libopus", "-b:a", "96k")
@@ -397,7 +426,7 @@ def generate(out: Path) -> dict[str, dict[str, int]]:
     # Beside the final place, so that a half-made folder is never taken for a whole one.
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         make = Maker(Path(folder), out)
-        for step in (make_formats, make_opus, make_odd, make_bad):
+        for step in (make_formats, make_small, make_opus, make_odd, make_bad):
             step(make)
         (make.out / "manifest.json").write_text(json.dumps(make.manifest, indent=1, sort_keys=True))
         (make.out / "stamp").write_text(current)
