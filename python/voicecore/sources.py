@@ -54,7 +54,7 @@ class SourceInfo:
     duration: float | None
     """Seconds; None when nobody knows (a live stream). An estimate for MP3 and AAC (ADTS)
     without a header that tells it, by HTTP or from a file-like object: nothing is read for it but
-    the beginning."""
+    the beginning. Of AC-3 it follows from the first bitrate."""
     bitrate_kbps: float | None
     """kbit/s of the audio stream; None when unknown."""
     tags: Mapping[str, str]

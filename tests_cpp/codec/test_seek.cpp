@@ -64,6 +64,25 @@ TEST_CASE("a seek to the end or past it ends, and a seek back from there plays a
     }
 }
 
+TEST_CASE("a length that was only estimated is not the end") {
+    const auto whole = read_pcm(*media::open("joined.ac3"));
+    CHECK(whole.samples() > 2 * length_of("a48.wav"));
+    auto source = media::open("joined.ac3");
+    REQUIRE(source->info().duration->count() < whole.samples() / 3 * 2);
+    for (const std::int64_t behind : {100'000, 50'000, 2'000}) {
+        const std::int64_t place = whole.samples() - behind;
+        source->seek(Samples{place});
+        const auto part = read_pcm(*source);
+        CHECK(part.begin == place);
+        REQUIRE(part.samples() == behind);
+        // AC-3 decoders fill in noise of their own; one sample beside it would be -20 dB.
+        CHECK(error_db(whole.values, place, part.values) < -40);
+    }
+    MediaUnit unit;
+    source->seek(Samples{whole.samples()});
+    CHECK(next(*source, unit) == ReadStatus::end);
+}
+
 TEST_CASE("seeking behind damage in an mp3 leads where playing through it leads") {
     const auto whole = read_pcm(*media::open("corrupt-cbr.mp3"));
     auto source = media::open("corrupt-cbr.mp3");

@@ -333,6 +333,8 @@ void ContainerDemuxer::fill_facts() {
         }
     }
     std::int64_t ticks = -1;
+    estimated_ =
+        !segment_->end && context_->duration_estimation_method == AVFMT_DURATION_FROM_BITRATE;
     if (segment_->end) {
         ticks = *segment_->end;
     } else if (stream_->duration > 0) {
@@ -346,6 +348,7 @@ void ContainerDemuxer::fill_facts() {
     const auto bytes = bridge_->reader().size();
     if (ticks < 0 && bytes && !nested_ && stream_->codecpar->bit_rate > 0) {
         ticks = av_rescale(*bytes * 8, segment_->rate, stream_->codecpar->bit_rate);
+        estimated_ = true;
     }
     if (ticks >= 0) facts_.duration = Samples{av_rescale(ticks, kSampleRate, segment_->rate)};
     facts_.bitrate = stream_->codecpar->bit_rate;
@@ -467,7 +470,7 @@ Status ContainerDemuxer::seek(Samples position) {
     bridge_->forget_failure();
     at_end_ = false;
     held_ = false;
-    if (facts_.duration && position >= *facts_.duration) {
+    if (facts_.duration && !estimated_ && position >= *facts_.duration) {
         at_end_ = true;
         return Done{};
     }

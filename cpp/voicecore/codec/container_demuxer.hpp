@@ -77,8 +77,9 @@ class ContainerDemuxer final : public Demuxer {
     // WAV and its like with blocks of one size: a packet's byte offset tells its place. 0: not so.
     std::int64_t block_samples_ = 0;
     std::int64_t first_byte_ = 0;
-    bool coarse_ = false;  // stamps are coarser than ticks
-    bool held_ = false;    // packet_ was read and not yet given
+    bool coarse_ = false;     // stamps are coarser than ticks
+    bool estimated_ = false;  // the duration, by the bitrate
+    bool held_ = false;       // packet_ was read and not yet given
     bool at_end_ = false;
     Error error_;
 };
