@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from voicecore.database import DatabaseError
-from voicecore.errors import InvalidArgument, StaleClaim, VoicecoreError
+from voicecore.errors import Closed, InvalidArgument, NotSeekable, StaleClaim, VoicecoreError
 from voicecore.queue import EVERY_KEY, KNOWN_VERBS, STEERING_VERBS, Command
 from voicecore.queue.convert import result_text
 from voicecore.scheduler.given import awaitable
@@ -38,6 +38,10 @@ is renewed, so that nobody carries it out again."""
 
 class MissingEntry(VoicecoreError, ValueError):
     """A `play` for an entry that does not exist (lesson D08)."""
+
+
+class NotSteered(VoicecoreError, ValueError):
+    """A running session's player refuses a command: it cannot seek, or has ended meanwhile."""
 
 
 class CommandDrain:
@@ -256,7 +260,16 @@ class CommandDrain:
         else:
             one = running.get(command.key or "")
             chosen = [one] if one is not None else []
-        results = [session.steer(command) for session in chosen]
-        if not results:
-            return "not playing"
-        return "done" if "done" in results else results[0]
+        results: list[str] = []
+        refused: VoicecoreError | None = None
+        for session in chosen:  # one that cannot does not spare the others
+            try:
+                results.append(session.steer(command))
+            except (NotSeekable, Closed) as problem:
+                refused = problem
+        if "done" in results:
+            return "done"
+        if refused is not None:
+            # The command's failure: what a row asks of a player is no bug of the bot (R52).
+            raise NotSteered(str(refused)) from None
+        return results[0] if results else "not playing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -80,7 +81,8 @@ class Session:
         """From now on commands for the key reach this player natively, whatever the loop does.
 
         Raises:
-            StaleClaim: the session no longer holds its key; the player is stopped.
+            StaleClaim: the session no longer holds its key; the player is stopped. Let it pass: it
+                ends this session, with a warning, and nothing else.
         """
         try:
             self.claim.check()
@@ -117,6 +119,7 @@ class Session:
         Raises:
             InvalidArgument: arguments that are out of range, or not there.
             NotSeekable: the track cannot.
+            Closed: the player has ended meanwhile, or its engine has.
         """
         if command.command == "stop":
             self.stop()
@@ -173,9 +176,11 @@ def _place(command: Command) -> tuple[float, bool]:
     if len(given) == 1:
         value = args[given[0]]
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value), given[0] == "by"
+            # JSON has integers beyond every float.
+            with contextlib.suppress(OverflowError):
+                return float(value), given[0] == "by"
     raise InvalidArgument(
-        f"args of {command.command}: got {json.dumps(args)}, expected "
+        f"args of {command.command}: got {json.dumps(args)[:80]}, expected "
         '{"to": number} or {"by": number}'
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from voicecore.errors import StaleClaim
 from voicecore.queue import Command, key_text
 from voicecore.scheduler.session import Session
 from voicecore.sessions import SessionTaken
@@ -73,6 +74,9 @@ class SessionStarts:
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
+        except StaleClaim as stale:
+            # `Session.attach` refused: somebody else has the key, or this session has ended.
+            scheduler._supervisor.warn("Session of entry %s ends: %s", session.entry_id, stale)
         except scheduler.recoverable() as problem:
             scheduler._supervisor.warn("Session of entry %s failed: %s", session.entry_id, problem)
         finally:
