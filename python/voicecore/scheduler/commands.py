@@ -224,7 +224,7 @@ class CommandDrain:
         entry = await scheduler.load_entry(command.entry_id)
         if entry is None:
             raise MissingEntry(f"there is no entry {command.entry_id}")
-        if await scheduler._maybe_start(entry, command=command):
+        if await scheduler._starts.ask(entry, command):
             return "started"
         policy = command.args.get("busy", scheduler._busy)
         if policy == "queue" and scheduler._admitting:
@@ -248,7 +248,7 @@ class CommandDrain:
             for session in scheduler._starts.in_the_way_of(key):
                 session.stop()
             await asyncio.sleep(0.005)
-            started = await scheduler._maybe_start(entry, command=command)
+            started = await scheduler._starts.ask(entry, command)
         result = "started" if started else "busy"
         self.outcomes[result] += 1
         await self.finish(command, lambda: scheduler.queue.ack(command, result))

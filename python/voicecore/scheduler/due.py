@@ -41,7 +41,7 @@ class DueStarts:
             scheduler._native.nudge()  # starts of the file's own schedule are commands by now
 
     async def _start(self, due: Due) -> None:
-        if await self._scheduler._maybe_start(due.entry):
+        if await self._scheduler._starts.ask(due.entry, None):
             return
         if due.entry.policy.busy == "drop":
             log.warning("%s is due, but its key already plays", due.entry.name)

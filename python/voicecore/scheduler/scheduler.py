@@ -44,11 +44,16 @@ class Scheduler:
     else runs here, on the loop.
 
     A subclass that overrides `tick`, `_drain_commands` or `_take_commands` is honoured: the native
-    thread then only wakes the loop, and every command is carried out here. `_check_schedule` and
-    `_carry_out` can be overridden as well, and all of them be called from there. What is taken with
-    `_take_commands` is leased for the queue's `lease`, and ends with `_carry_out` or with the
-    queue's own `ack`, `fail`, `nack` or `give_back`. Recoverable errors that leave any of them are
-    logged, and the next tick comes all the same (R13).
+    thread then only wakes the loop, and every command is carried out here. `_check_schedule`,
+    `_maybe_start` and `_carry_out` can be overridden as well, and all of them be called from there.
+    What is taken with `_take_commands` is leased for the queue's `lease`, and ends with
+    `_carry_out` or with the queue's own `ack`, `fail`, `nack` or `give_back`. Recoverable errors
+    that leave any of them are logged, and the next tick comes all the same (R13).
+
+    `_maybe_start(entry)` may have the lesson's own form (R21): without `command`, which it gets
+    only if it takes it, and returning nothing. It has then started something unless what played
+    before still does, by `_current_entry_id`, which may be assigned, and by the sessions that the
+    scheduler itself has started. Only these have a lease, and are reached by commands.
 
     Override `load_entry` and `play_session`, or give them as arguments. Works without discord.py
     (R14).
@@ -266,9 +271,13 @@ class Scheduler:
     def current_entry_id(self) -> int | None:
         """The entry that plays; None when none does.
 
+        One that a subclass has put into `_current_entry_id`, as the lesson has it, comes first.
+
         Raises:
             RuntimeError: several sessions run; ask `entry_of(key)`.
         """
+        if self._starts.by_hand is not None:
+            return self._starts.by_hand
         held = self.sessions.held()
         if len(held) > 1:
             keys = ", ".join(one.key for one in held)
@@ -278,6 +287,11 @@ class Scheduler:
     @property
     def _current_entry_id(self) -> int | None:
         return self.current_entry_id
+
+    @_current_entry_id.setter
+    def _current_entry_id(self, entry_id: int | None) -> None:
+        # The lesson's mutex (R21): a subclass that starts tasks of its own sets and clears it.
+        self._starts.by_hand = entry_id
 
     def entry_of(self, key: str | int) -> int | None:
         """The entry that plays for a key; None when none does."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from voicecore.errors import StaleClaim
@@ -19,11 +21,31 @@ class SessionStarts:
 
     Attributes:
         running: the sessions that have started and not ended, by key.
+        by_hand: the entry that a subclass plays in its own way; None when it says of none.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self.running: dict[str, Session] = {}
+        self.by_hand: int | None = None
+        self._refused: object = None
+
+    async def ask(self, entry: Any, command: Command | None) -> bool:
+        """Call `_maybe_start`, which may be a subclass's own, in the lesson's form."""
+        scheduler = self._scheduler
+        before = self._playing(entry, command)
+        if _takes_command(scheduler._maybe_start):
+            started: bool | None = await scheduler._maybe_start(entry, command=command)
+        else:
+            started = await scheduler._maybe_start(entry)
+        if started is None:
+            # It does not say. Nothing that plays has to show it, unless something did before.
+            changed = self._playing(entry, command) != before
+            return self._refused is not entry and (changed or not any(before))
+        return started
+
+    def _playing(self, entry: Any, command: Command | None) -> tuple[object, ...]:
+        return (self.by_hand, *self.in_the_way_of(self.key_of(entry, command)))
 
     async def maybe_start(self, entry: Any, command: Command | None) -> bool:
         """Start a session unless its key has one; False: busy (R21).
@@ -31,6 +53,12 @@ class SessionStarts:
         The key is claimed before anything is awaited; the durable lease follows before anything is
         connected.
         """
+        started = await self._start(entry, command)
+        if not started:
+            self._refused = entry
+        return started
+
+    async def _start(self, entry: Any, command: Command | None) -> bool:
         scheduler = self._scheduler
         if not scheduler._admitting:
             return False
@@ -89,3 +117,11 @@ class SessionStarts:
                 scheduler._native.detach(session.key, session.attempt or 0)
             session.claim.release_nowait(outcome)
             scheduler._turns.wake()
+
+
+def _takes_command(maybe_start: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(maybe_start).bind(None, command=None)
+    except TypeError:
+        return False
+    return True
