@@ -434,7 +434,7 @@ def _play_step(mark: Mark, owner: str, now: float) -> Step:
     name, at = f"schedule:{entry_id}:{slot}", _milliseconds(now)
     return (
         "INSERT INTO bot_commands(command, entry_id, key, args, requested_by, created_at, "
-        "dedup_key, expires_at) SELECT 'play', id, key, ?, 'schedule', ?, ?, ? "
+        "dedup_key, expires_at, priority) SELECT 'play', id, key, ?, 'schedule', ?, ?, ?, 1 "
         "FROM schedule_entries WHERE id = ? AND generation = ? "
         "AND EXISTS (SELECT 1 FROM schedule_occurrences "
         "WHERE entry_id = ? AND slot = ? AND owner = ? AND fired_at = ? AND state = 'fired') "

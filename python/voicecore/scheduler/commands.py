@@ -45,13 +45,21 @@ class NotSteered(VoicecoreError, ValueError):
 
 
 class CommandDrain:
-    """Carries out what has been claimed, and ends every claim exactly once."""
+    """Carries out what has been claimed, and ends every claim exactly once.
+
+    Attributes:
+        unfinished: the time of a turn was over before there was nothing left to carry out.
+        handlers: by verb.
+        outcomes: how many commands ended in which way.
+    """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._draining = False
         self._done: list[tuple[Command, object]] = []
         self._done_since = 0.0
+        self._kept: list[Command] = []
+        self.unfinished = False
         self.handlers: dict[str, Handler] = {}
         self.outcomes: Counter[str] = Counter()
 
@@ -67,10 +75,16 @@ class CommandDrain:
             native.leave_to_owner(verb)
 
     async def run(self) -> None:
-        """Carry out what is due. None of it waits for a session's end (R53)."""
+        """Carry out what is due, for one turn. None of it waits for a session's end (R53).
+
+        What is not begun when the turn's time is over stays in hand, and goes on with the next one.
+        """
         scheduler = self._scheduler
+        self.unfinished = False
+        until = self._now() + scheduler._turn
+        ran = 0
         while scheduler._admitting:
-            commands = await scheduler._take_commands()
+            commands = self._with_kept(await scheduler._take_commands())
             if not commands:
                 return
             begun = 0
@@ -79,7 +93,13 @@ class CommandDrain:
                 for command in commands:
                     if not scheduler._admitting:
                         break
+                    if ran and self._now() >= until:
+                        self.unfinished = True
+                        self._kept = commands[begun:]
+                        begun = len(commands)
+                        break
                     begun += 1
+                    ran += 1
                     await scheduler._carry_out(command)
                     if self._done and time.monotonic() - self._done_since > _ACK_PATIENCE:
                         await self._acknowledge()
@@ -93,6 +113,24 @@ class CommandDrain:
                 # Also when this is cancelled: what was carried out must not be carried out again.
                 if self._done or begun < len(commands):
                     await asyncio.shield(self._leave(commands[begun:]))
+            if self.unfinished:
+                return
+
+    def take_kept(self) -> list[Command]:
+        """What is in hand from the last turn, and is in the caller's now."""
+        kept, self._kept = self._kept, []
+        return kept
+
+    def _with_kept(self, taken: list[Command]) -> list[Command]:
+        kept = self.take_kept()
+        if not kept:
+            return taken
+        # Of different keys, all of them: what is urgent need not wait for what came before.
+        return sorted(kept + taken, key=lambda one: (not one.overtakes, -one.priority))
+
+    def _now(self) -> float:
+        virtual = self._scheduler._time
+        return time.monotonic() if virtual is None else virtual.monotonic()
 
     def _is_lost(self, command: Command) -> bool:
         """Claimed natively, and not ours any more: whoever has it now carries it out, or nobody."""

@@ -73,6 +73,8 @@ class Scheduler:
         remind: an async function of a `Due` reminder.
         on_fatal: called with the exception that ended the loop (D02); may be an async function.
         budget: commands in hand at a time.
+        turn: seconds for which commands are carried out before a tick that is due, and with it the
+            schedule, has its turn; then they go on. A handler that takes longer is not interrupted.
         retention: seconds for which finished commands are kept.
         doorbell: listen for senders' datagrams.
         poll: seconds between looks at the file, for senders that cannot ring.
@@ -103,6 +105,7 @@ class Scheduler:
         remind: Callable[[Due], Coroutine[Any, Any, object]] | None = None,
         on_fatal: Callable[[BaseException], object] | None = None,
         budget: int = 64,
+        turn: float = 0.05,
         retention: float | None = 30 * 86_400.0,
         doorbell: bool = True,
         poll: float = 0.25,
@@ -132,6 +135,7 @@ class Scheduler:
         self._period = _validate.number("period", period, 0.01, 86_400.0, "seconds")
         self._poll = _validate.number("poll", poll, 0.001, 60.0, "seconds")
         self._budget = _validate.whole("budget", budget, 1, 10_000)
+        self._turn = _validate.number("turn", turn, 0.001, 3600.0, "seconds")
         if retention is not None:
             retention = _validate.seconds("retention", retention)
         self._retention = retention
@@ -422,6 +426,9 @@ class Scheduler:
 
     async def _give_back_handed(self) -> None:
         """What is claimed and not begun: the next run has it."""
+        for command in self._commands.take_kept():
+            with contextlib.suppress(VoicecoreError):
+                await self._commands.give_back(command)
         if self._native is not None:
             for row in self._native.take():
                 with contextlib.suppress(VoicecoreError):

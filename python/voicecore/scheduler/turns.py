@@ -57,11 +57,14 @@ class Turns:
             await self._wake.wait()
             self._wake.clear()
             self._working = True
+            scheduler._commands.unfinished = False
             if self._tick_due:
                 self._tick_due = False
                 await scheduler._supervisor.guarded("the tick", scheduler.tick)
             else:
                 await scheduler._supervisor.guarded("draining commands", scheduler._drain_commands)
+            if scheduler._commands.unfinished:
+                self._wake.set()  # the drain goes on, behind a tick that has become due meanwhile
 
     def last(self) -> set[asyncio.Task[None]]:
         """The loop, when it is in a turn, which is its last: admission is closed."""
