@@ -141,3 +141,42 @@ async def test_what_is_urgent_does_not_wait_for_what_is_in_hand(tmp_path: Path) 
 def test_a_turn_of_no_use_is_refused(tmp_path: Path, turn: float) -> None:
     with pytest.raises(InvalidArgument, match="turn: got"):
         Scheduler(None, CommandQueue(tmp_path / "q.db"), turn=turn)
+
+
+@pytest.mark.slow
+async def test_periods_of_a_blocked_loop_are_counted_as_missed(tmp_path: Path) -> None:
+    async with queue_at(tmp_path / "q.db") as queue, running(queue, period=0.05) as scheduler:
+        scheduler.start()
+        await scheduler.wait_started()
+        await asyncio.sleep(0.2)
+        ticks, before, began = len(scheduler.checks), scheduler.statistics(), time.monotonic()
+        time.sleep(1.0)  # the loop stands still
+        await asyncio.sleep(0.2)
+        answered, after = len(scheduler.checks) - ticks, scheduler.statistics()
+        periods = (time.monotonic() - began) / 0.05
+        missed = after.missed - before.missed
+        assert missed >= 15
+        # Each period is answered for or missed; at either look one may be under way.
+        assert answered + missed == pytest.approx(periods, abs=4)
+
+
+@pytest.mark.slow
+async def test_ticks_never_overlap_and_those_of_a_slow_body_are_missed(tmp_path: Path) -> None:
+    under_way: list[int] = []
+    bodies: list[int] = []
+
+    class Slow(Checking):
+        async def _check_schedule(self) -> None:
+            assert not under_way
+            under_way.append(1)
+            await asyncio.sleep(0.25)
+            under_way.clear()
+            bodies.append(1)
+
+    async with queue_at(tmp_path / "q.db") as queue, running(queue, Slow, period=0.05) as scheduler:
+        scheduler.start()
+        async with asyncio.timeout(20):
+            while len(bodies) < 4:
+                await asyncio.sleep(0.01)
+        assert scheduler.healthy
+        assert scheduler.statistics().missed >= 3 * 3

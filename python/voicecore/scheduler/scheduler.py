@@ -461,7 +461,7 @@ class Scheduler:
         return SchedulerStatistics(
             healthy=self.healthy,
             ticks=report["ticks"],
-            missed=report["missed"],
+            missed=report["missed"] + self._turns.unanswered,
             claimed=report["claimed"],
             steered=report["steered"],
             troubles=report["troubles"],

@@ -17,7 +17,8 @@ class SchedulerStatistics:
     ticks: int
     """Ticks of the native grid."""
     missed: int
-    """Periods that no tick answered for, because one came too late."""
+    """Periods that no `tick` answered for: the native thread came too late, the event loop was
+    blocked, or the `tick` before took longer. Counted when the next one begins."""
     claimed: int
     """Commands claimed natively."""
     steered: int

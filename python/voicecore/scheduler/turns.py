@@ -26,6 +26,7 @@ class Turns:
         started: ticks have begun.
         decided: set when they have, or when they never will.
         started_at: when they did, by the queue's clock.
+        unanswered: ticks of the native grid that had no `tick` of their own.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -38,6 +39,8 @@ class Turns:
         self.started = False
         self.decided = asyncio.Event()
         self.started_at: float | None = None
+        self._answered = 0
+        self.unanswered = 0
 
     @property
     def under_way(self) -> bool:
@@ -60,11 +63,19 @@ class Turns:
             scheduler._commands.unfinished = False
             if self._tick_due:
                 self._tick_due = False
+                self._count_tick()
                 await scheduler._supervisor.guarded("the tick", scheduler.tick)
             else:
                 await scheduler._supervisor.guarded("draining commands", scheduler._drain_commands)
             if scheduler._commands.unfinished:
                 self._wake.set()  # the drain goes on, behind a tick that has become due meanwhile
+
+    def _count_tick(self) -> None:
+        if self.native is not None:
+            ticks = self.native.report()["ticks"]
+            self._answered = min(self._answered + 1, ticks)
+            # Of the grid's ticks up to this one; the loop stood still, or a body was slow.
+            self.unanswered = ticks - self._answered
 
     def last(self) -> set[asyncio.Task[None]]:
         """The loop, when it is in a turn, which is its last: admission is closed."""
