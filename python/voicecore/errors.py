@@ -16,11 +16,27 @@ class VoicecoreError(Exception):
 
 
 class InvalidArgument(VoicecoreError, ValueError):
-    """A value out of its range, or of the wrong shape."""
+    """A value out of its range, or of the wrong shape.
+
+    Like any `ValueError` it is survived by a `Scheduler` (lesson R13): the value may have come with
+    a command, or from a file.
+    """
 
 
 class WrongType(InvalidArgument, TypeError):
-    """A value of another type than is expected."""
+    """A value of another type than is expected: a bug in the code that called.
+
+    One `except InvalidArgument` serves both. What decides for itself whether it goes on judges a
+    `WrongType` as the `TypeError` that it is, and not as a `ValueError`: it ends a `Scheduler`, and
+    a `voicecore.tasks.loop` that retries `ValueError`.
+    """
+
+
+def survivable(error: BaseException, listed: tuple[type[BaseException], ...]) -> bool:
+    """Whether an error is one of those listed; a `WrongType` is not because `ValueError` is."""
+    if isinstance(error, WrongType):
+        listed = tuple(one for one in listed if one not in (ValueError, InvalidArgument))
+    return isinstance(error, listed)
 
 
 class OpenError(VoicecoreError):

@@ -179,7 +179,8 @@ def row_of(
     function called costs ten times what it costs in a loop: usual values are told by their look.
     """
     if not isinstance(command, str) or not command:
-        raise InvalidArgument(f"command: got {command!r}, expected a word such as 'play'")
+        error = InvalidArgument if isinstance(command, str) else WrongType
+        raise error(f"command: got {command!r}, expected a word such as 'play'")
     if not command.isascii():
         text_or_none("command", command)
     if entry_id is not None:

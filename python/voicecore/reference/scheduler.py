@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 
 from voicecore import tasks
+from voicecore.errors import survivable
 from voicecore.queue import Command
 from voicecore.reference.queue import CommandQueue
 from voicecore.tasks import Clock
@@ -65,7 +66,9 @@ class Scheduler:
         for step in (self._drain_commands, self._check_schedule):
             try:
                 await step()
-            except RECOVERABLE as error:
+            except Exception as error:
+                if not survivable(error, RECOVERABLE):
+                    raise
                 _log.warning("%s failed, the next tick retries: %s", step.__name__, error)
 
     async def _drain_commands(self) -> None:
@@ -88,7 +91,10 @@ class Scheduler:
                 raise  # this loop's own end
             # Something that the handler waited for: let through, it would end the loop in silence.
             await self._queue.nack(command, "what it waited for was cancelled")
-        except RECOVERABLE as error:  # R52: logged, and the next one runs
+        except Exception as error:
+            if not survivable(error, RECOVERABLE):
+                raise
+            # R52: logged, and the next one runs
             _log.warning("Command %s failed: %s", command.id, error)
             await self._queue.nack(command, str(error) or type(error).__name__)
         else:

@@ -104,7 +104,7 @@ class CommandDrain:
                     if self._done and time.monotonic() - self._done_since > _ACK_PATIENCE:
                         await self._acknowledge()
             except Exception as problem:
-                if not isinstance(problem, scheduler.recoverable()):
+                if not scheduler._supervisor.survives(problem):
                     # The end of the scheduler: what goes back below is for somebody else.
                     scheduler._close_admission()
                 raise
@@ -165,12 +165,13 @@ class CommandDrain:
             with contextlib.suppress(Exception):
                 await asyncio.shield(self.give_back(command))
             raise
-        except scheduler.recoverable() as problem:
-            scheduler._supervisor.warn("Command %s failed: %s", command.command, problem)
+        except Exception as problem:
+            survived = scheduler._supervisor.survives(problem)
+            if survived:
+                scheduler._supervisor.warn("Command %s failed: %s", command.command, problem)
             await self._fail(command, str(problem) or type(problem).__name__)
-        except Exception as bug:
-            await self._fail(command, str(bug) or type(bug).__name__)
-            raise
+            if not survived:
+                raise
         else:
             if text is not None:
                 # Texts of the user's own could be a new one each time.

@@ -32,7 +32,9 @@ class DueStarts:
                 continue
             try:
                 await self._start(due)
-            except scheduler.recoverable() as problem:
+            except Exception as problem:
+                if not scheduler._supervisor.survives(problem):
+                    raise
                 scheduler._supervisor.warn("Starting %s failed: %s", due.entry.name, problem)
                 self._checker.give_back(due)
         if event := self._checker.take_clock_event():

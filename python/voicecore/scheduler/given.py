@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable
 from typing import Any, cast
 
-from voicecore.errors import WrongType
+from voicecore.errors import InvalidArgument, WrongType
 
 
 def async_function(name: str, function: object) -> None:
@@ -37,8 +37,11 @@ def async_function(name: str, function: object) -> None:
 
 
 def awaitable(name: str, result: object) -> Awaitable[object]:
-    """What a function returned; `WrongType` when that cannot be awaited."""
+    """What a function returned; `InvalidArgument`, the command's failure, when that cannot be
+    awaited."""
     if not inspect.isawaitable(result):
         given = type(result).__name__
-        raise WrongType(f"{name}: it returned {given}, expected something to await (async def)")
+        raise InvalidArgument(
+            f"{name}: it returned {given}, expected something to await (async def)"
+        )
     return cast(Awaitable[object], result)

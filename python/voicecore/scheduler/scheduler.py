@@ -355,7 +355,10 @@ class Scheduler:
         return register
 
     def recoverable(self) -> tuple[type[BaseException], ...]:
-        """What is logged and survived; everything else is a bug and loud (R13)."""
+        """What is logged and survived; everything else is a bug and loud (R13).
+
+        `WrongType`, although a `ValueError` by birth, is a bug as every `TypeError` is.
+        """
         classes: tuple[type[BaseException], ...] = (
             DatabaseError,
             OSError,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from voicecore.errors import StaleClaim
+from voicecore.errors import InvalidArgument, StaleClaim, WrongType
 from voicecore.queue import Command, key_text
 from voicecore.scheduler.session import Session
 from voicecore.sessions import SessionTaken
@@ -62,7 +63,8 @@ class SessionStarts:
         scheduler = self._scheduler
         if not scheduler._admitting:
             return False
-        claim = scheduler.sessions.claim_nowait(self.key_of(entry, command), entry.id)
+        with _as_data():
+            claim = scheduler.sessions.claim_nowait(self.key_of(entry, command), entry.id)
         if claim is None:
             return False
         try:
@@ -90,7 +92,8 @@ class SessionStarts:
         default = self._scheduler.queue.default_key
         if command is not None and command.key not in (None, default):
             return str(command.key)
-        key = key_text(getattr(entry, "key", None))
+        with _as_data():
+            key = key_text(getattr(entry, "key", None))
         return key if key is not None else default
 
     async def _run(self, session: Session) -> None:
@@ -105,7 +108,9 @@ class SessionStarts:
         except StaleClaim as stale:
             # `Session.attach` refused: somebody else has the key, or this session has ended.
             scheduler._supervisor.warn("Session of entry %s ends: %s", session.entry_id, stale)
-        except scheduler.recoverable() as problem:
+        except Exception as problem:
+            if not scheduler._supervisor.survives(problem):
+                raise
             scheduler._supervisor.warn("Session of entry %s failed: %s", session.entry_id, problem)
         finally:
             # Silence before the key is free: two must not be heard.
@@ -117,6 +122,15 @@ class SessionStarts:
                 scheduler._native.detach(session.key, session.attempt or 0)
             session.claim.release_nowait(outcome)
             scheduler._turns.wake()
+
+
+@contextlib.contextmanager
+def _as_data() -> Iterator[None]:
+    """What was loaded is no code: a wrong type in it fails its command, as any other value does."""
+    try:
+        yield
+    except WrongType as problem:
+        raise InvalidArgument(str(problem)) from None
 
 
 def _takes_command(maybe_start: Callable[..., object]) -> bool:

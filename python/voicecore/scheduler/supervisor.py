@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from voicecore.errors import survivable
 from voicecore.queue.convert import told
 
 if TYPE_CHECKING:
@@ -38,11 +39,17 @@ class Supervisor:
         """No bug has ended the scheduler."""
         return self.fatal is None
 
+    def survives(self, problem: BaseException) -> bool:
+        """It is no bug: `Scheduler.recoverable` names it."""
+        return survivable(problem, self._scheduler.recoverable())
+
     async def guarded(self, doing: str, step: Callable[[], Awaitable[None]]) -> None:
         """Run a step of the tick; its recoverable failures end here."""
         try:
             await step()
-        except self._scheduler.recoverable() as problem:
+        except Exception as problem:
+            if not self.survives(problem):
+                raise
             self.warn("%s failed: %s", doing.capitalize(), problem)
 
     def warn(self, text: str, *args: object) -> None:
@@ -69,7 +76,7 @@ class Supervisor:
         bug = task.exception()
         if bug is None:
             return
-        if isinstance(bug, self._scheduler.recoverable()):
+        if self.survives(bug):
             self.warn("A background task failed: %s", bug)
         else:
             self._die(bug)

@@ -110,7 +110,9 @@ class Turns:
                     None, self._make_native, _bridge.current()
                 )
                 break
-            except scheduler.recoverable() as problem:
+            except Exception as problem:
+                if not scheduler._supervisor.survives(problem):
+                    raise
                 scheduler._supervisor.warn("Starting the scheduler failed: %s", problem)
                 await asyncio.sleep(scheduler._period)
         await scheduler._supervisor.guarded("looking at other processes", self._look_at_others)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from voicecore.errors import InvalidArgument, VoicecoreError
+from voicecore.errors import VoicecoreError, WrongType
 
-
-class WrongType(InvalidArgument, TypeError):
-    """Not a coroutine function, an exception class, or a time, where one was expected."""
+__all__ = ["AlreadyRunning", "WrongType"]
 
 
 class AlreadyRunning(VoicecoreError, RuntimeError):

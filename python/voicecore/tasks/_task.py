@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from voicecore.errors import survivable
 from voicecore.tasks import _times
 from voicecore.tasks._plans import Daily, Grid, Plan
 from voicecore.tasks.clock import Clock
@@ -194,7 +195,7 @@ class LoopTask:
             try:
                 await self._body(*args, **kwargs)
             except Exception as error:
-                if not self.reconnect or not isinstance(error, self._recoverable()):
+                if not self.reconnect or not survivable(error, self._recoverable()):
                     raise
                 failures += 1
                 self._failures += 1
