@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from voicecore import _bridge, _core
 from voicecore._sqlite_versions import has_wal_race
 from voicecore.errors import from_native
+from voicecore.scheduler.watch import Watch
 
 if TYPE_CHECKING:
     from voicecore.scheduler.scheduler import Scheduler
@@ -39,6 +40,7 @@ class Turns:
         self.started = False
         self.decided = asyncio.Event()
         self.started_at: float | None = None
+        self._watch = Watch(scheduler)
         self._answered = 0
         self.unanswered = 0
 
@@ -65,6 +67,7 @@ class Turns:
                 self._tick_due = False
                 self._count_tick()
                 await scheduler._supervisor.guarded("the tick", scheduler.tick)
+                await scheduler._supervisor.guarded("looking around", self._watch.look)
             else:
                 await scheduler._supervisor.guarded("draining commands", scheduler._drain_commands)
             if scheduler._commands.unfinished:
