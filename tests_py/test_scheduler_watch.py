@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from voicecore import CommandQueue, Scheduler
+from voicecore.scheduler import watch
+from voicecore.testing import VirtualTime
 
 
 @contextlib.asynccontextmanager
@@ -75,3 +80,43 @@ async def test_a_doorbell_that_rings_now_and_then_is_alive(
         wakes = scheduler.statistics().wakes
         assert wakes["data_version"] + wakes["tick"] >= 15
     assert warnings_of(caplog, "found by looking at the file") == []
+
+
+SENDER = """
+import sys
+from voicecore import SyncCommandQueue
+with SyncCommandQueue(sys.argv[1]) as queue:
+    queue.enqueue("job")
+    print("sent", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("faulty", [True, False])
+async def test_a_sender_with_a_faulty_sqlite_that_comes_later_is_warned_of_once(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    faulty: bool,
+) -> None:
+    monkeypatch.setattr(watch, "has_wal_race", lambda _version: faulty)
+    caplog.set_level(logging.WARNING, logger="voicecore.scheduler")
+    time = VirtualTime(datetime.now(UTC).timestamp())
+    path = tmp_path / "q.db"
+    async with CommandQueue(path, role="worker", wall_clock=time.time) as queue:
+        scheduler = Scheduler(None, queue, schedule=False, time=time)
+        scheduler.start()
+        await scheduler.wait_started()
+        await time.advance(10)
+        command = [sys.executable, "-c", SENDER, str(path)]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as sender:
+            assert sender.stdout is not None
+            assert sender.stdout.readline() == "sent\n"
+            await time.advance(120)
+            pid = sender.pid
+            sender.communicate()
+        await scheduler.shutdown()
+    told = warnings_of(caplog, f"Process {pid} has the queue file open")
+    assert len(told) == (1 if faulty else 0)

@@ -81,7 +81,7 @@ class CommandDrain:
         """
         scheduler = self._scheduler
         self.unfinished = False
-        until = self._now() + scheduler._turn
+        until = scheduler._monotonic() + scheduler._turn
         ran = 0
         while scheduler._admitting:
             commands = self._with_kept(await scheduler._take_commands())
@@ -93,7 +93,7 @@ class CommandDrain:
                 for command in commands:
                     if not scheduler._admitting:
                         break
-                    if ran and self._now() >= until:
+                    if ran and scheduler._monotonic() >= until:
                         self.unfinished = True
                         self._kept = commands[begun:]
                         begun = len(commands)
@@ -127,10 +127,6 @@ class CommandDrain:
             return taken
         # Of different keys, all of them: what is urgent need not wait for what came before.
         return sorted(kept + taken, key=lambda one: (not one.overtakes, -one.priority))
-
-    def _now(self) -> float:
-        virtual = self._scheduler._time
-        return time.monotonic() if virtual is None else virtual.monotonic()
 
     def _is_lost(self, command: Command) -> bool:
         """Claimed natively, and not ours any more: whoever has it now carries it out, or nobody."""

@@ -421,6 +421,9 @@ class Scheduler:
     def _native(self) -> _core.Scheduler | None:
         return self._turns.native
 
+    def _monotonic(self) -> float:
+        return time.monotonic() if self._time is None else self._time.monotonic()
+
     def _close_admission(self) -> None:
         self._admitting = False
         self._turns.decided.set()

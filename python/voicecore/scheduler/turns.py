@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import warnings
 from typing import TYPE_CHECKING
 
 from voicecore import _bridge, _core
-from voicecore._sqlite_versions import has_wal_race
 from voicecore.errors import from_native
 from voicecore.scheduler.watch import Watch
 
 if TYPE_CHECKING:
     from voicecore.scheduler.scheduler import Scheduler
-
-log = logging.getLogger("voicecore.scheduler")
 
 
 class Turns:
@@ -118,7 +113,7 @@ class Turns:
                     raise
                 scheduler._supervisor.warn("Starting the scheduler failed: %s", problem)
                 await asyncio.sleep(scheduler._period)
-        await scheduler._supervisor.guarded("looking at other processes", self._look_at_others)
+        await scheduler._supervisor.guarded("looking around", self._watch.look)
         scheduler._commands.hear_of(self.native)
         self._bridge = _bridge.current()
         self._bridge.subscribe(self.native.id, self._on_event, self._on_lost_events)
@@ -144,20 +139,6 @@ class Turns:
             None if self.started_at is None else round(self.started_at * 1000),
             None if scheduler._time is None else scheduler._time._native,
         )
-
-    async def _look_at_others(self) -> None:
-        """Warn of processes whose SQLite can damage the log of a file that is checkpointed here."""
-        queue = self._scheduler.queue
-        for other in await queue.workers():
-            if other.pid == os.getpid() or not _core.owner_may_live(other.owner):
-                continue
-            if has_wal_race(other.sqlite_version):
-                log.warning(
-                    "Process %d has the queue file open with SQLite %s, whose commits can meet a "
-                    "checkpoint of this process at a bad moment; 3.51.3 is the first without that",
-                    other.pid,
-                    other.sqlite_version,
-                )
 
     def _on_event(self, kind: int, value: int) -> None:
         if kind == _core.EventKind.TICKED:
