@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -226,3 +227,49 @@ async def test_a_class_that_fires_again_is_judged_by_its_last_play(path: Path) -
         await bot.time.advance(6)
         assert bot.played == [("g1", "other"), ("g1", "again")]
         assert await states_of(bot) == ["fired"]
+
+
+REMINDED_AT = EIGHT - 600
+
+
+@contextlib.asynccontextmanager
+async def reminding(path: Path, remind: Any) -> AsyncIterator[VirtualTime]:
+    """A bot that reminds of a class at 08:00 ten minutes before, from just before that on."""
+    time = VirtualTime(REMINDED_AT - 5)
+    async with CommandQueue(path, wall_clock=time.time, role="worker") as queue:
+        entry = ScheduleEntry("yoga", FixedTimes(["08:00"]), remind_minutes=10)
+        await SqliteScheduleStore(queue).add(entry, now=time.time())
+        scheduler = Scheduler(None, queue, time=time, remind=remind)
+        scheduler.start()
+        await scheduler.wait_started()
+        try:
+            yield time
+            assert scheduler.healthy
+        finally:
+            await scheduler.shutdown()
+
+
+async def test_a_reminder_that_fails_is_tried_again_with_the_next_tick(tmp_path: Path) -> None:
+    tried: list[float] = []  # D15
+
+    async def remind(due: Any) -> None:
+        tried.append(time.time())
+        if len(tried) < 3:
+            raise OSError("the network is away")
+
+    async with reminding(tmp_path / "bot.db", remind) as time:
+        await time.advance(60)
+        assert [round(one - tried[0]) for one in tried] == [0, 2, 4]
+
+
+async def test_a_reminder_is_given_up_when_its_grace_is_over(tmp_path: Path) -> None:
+    tried: list[float] = []
+
+    async def remind(due: Any) -> None:
+        tried.append(due.late)
+        raise OSError("the network is away")
+
+    async with reminding(tmp_path / "bot.db", remind) as time:
+        await time.advance(300)
+        assert len(tried) == pytest.approx(60, abs=2)
+        assert 115 < max(tried) <= 120

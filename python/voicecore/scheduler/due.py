@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class DueStarts:
         for due in await self._checker.check(reminders=remind is not None):
             if due.kind == "reminder":
                 if remind is not None:
-                    scheduler._supervisor.spawn(remind(due))
+                    scheduler._supervisor.spawn(self._remind(remind, due))
                 continue
             try:
                 await self._start(due)
@@ -41,6 +42,16 @@ class DueStarts:
             scheduler._supervisor.warn("The clock: %s", event)
         if scheduler._native is not None:
             scheduler._native.nudge()  # starts of the file's own schedule are commands by now
+
+    async def _remind(self, remind: Callable[[Due], Awaitable[object]], due: Due) -> None:
+        try:
+            await remind(due)
+        except Exception as problem:
+            supervisor = self._scheduler._supervisor
+            if not supervisor.survives(problem):
+                raise
+            supervisor.warn("Reminding of %s failed: %s", due.entry.name, problem)
+            self._checker.give_back(due)  # the next tick tries again, within the grace (D15)
 
     async def _start(self, due: Due) -> None:
         if await self._scheduler._starts.ask(due.entry, None):

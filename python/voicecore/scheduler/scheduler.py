@@ -70,7 +70,8 @@ class Scheduler:
         load_entry: an async function of an entry id; None: there is no such entry.
         schedule: a `ScheduleChecker`, True for the schedule of the queue's own file, or False: only
             commands start anything.
-        remind: an async function of a `Due` reminder.
+        remind: an async function of a `Due` reminder. One that fails is called again with each tick
+            while the entry's `misfire_grace_time` lasts; not after a restart.
         on_fatal: called with the exception that ended the loop (D02); may be an async function.
         budget: commands in hand at a time.
         turn: seconds for which commands are carried out before a tick that is due, and with it the
