@@ -687,3 +687,35 @@ async def test_a_command_wins_over_the_schedule(rig: Make) -> None:  # R10
         assert r.stage.started == [("g3", 13)]
         found = await r.queue.history()
         assert [one.result for one in found if one.command == "play"] == ["busy", "started"]
+
+
+async def test_a_play_that_waits_for_its_key_outlives_the_default_expiry(rig: Make) -> None:
+    async with rig(busy="queue") as r:
+        await r.send("play", 3)
+        number = await r.send("play", 13)
+        await r.time.advance(1300)  # plays expire after 600 s
+        assert r.stage.started == [("g3", 3)]
+        await r.stage.end("g3")
+        await r.time.advance(3)
+        assert await r.text(number) == "started"
+
+
+async def test_a_play_that_waits_is_stale_some_time_after_its_scheduler_has_gone(
+    rig: Make,
+) -> None:
+    async with rig(busy="queue") as r:
+        await r.send("play", 3)
+        number = await r.send("play", 13)
+        await r.time.advance(1800)
+        await r.scheduler.shutdown()
+        r.time._native.advance(601)
+        assert await r.queue.claim() == []
+        assert await r.text(number) == "expired"
+
+
+async def test_a_play_that_waits_expires_when_its_sender_said_so(rig: Make) -> None:
+    async with rig(busy="queue") as r:
+        await r.send("play", 3)
+        number = await r.send("play", 13, expires_after=60)
+        await r.time.advance(62)
+        assert await r.text(number) == "expired"

@@ -125,6 +125,11 @@ class QueueBase:
         """Seconds that a claim is held for without a renewal."""
         return self._lease
 
+    @property
+    def play_expires_after(self) -> float | None:
+        """Seconds after which a `play` that still waits does not start any more; None: never."""
+        return seconds_or_none(self._settings["play_expires_after"])
+
     def now(self) -> float:
         """The wall clock's time, seconds since 1970 UTC."""
         return self._wall()

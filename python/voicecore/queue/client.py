@@ -56,7 +56,8 @@ class CommandQueue(QueueBase):
         busy_timeout: seconds to wait for another process's transaction.
         default_key: the key of commands that name none.
         play_expires_after: seconds after which a `play` that still waits does not start any more;
-            None as in the lesson, never.
+            None as in the lesson, never. While a `Scheduler` lets it wait for its key, with the
+            policy "queue", it counts anew.
         lease: seconds that a claim is held for without a renewal.
         wall_clock: seconds since 1970; tests give their own. Every process and `Scheduler` at the
             file must have the same: leases are judged by it.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from voicecore.database import DatabaseError
 from voicecore.errors import Closed, InvalidArgument, NotSeekable, StaleClaim, VoicecoreError
 from voicecore.queue import EVERY_KEY, KNOWN_VERBS, STEERING_VERBS, Command
-from voicecore.queue.convert import result_text
+from voicecore.queue.convert import millis, result_text
 from voicecore.scheduler.given import awaitable
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class CommandDrain:
         self._draining = False
         self._done: list[tuple[Command, object]] = []
         self._done_since = 0.0
+        self._waiting: dict[int, float] = {}  # plays whose expiry was put off, and until when
         self._kept: list[Command] = []
         self.unfinished = False
         self.handlers: dict[str, Handler] = {}
@@ -263,6 +264,7 @@ class CommandDrain:
             return "started"
         policy = command.args.get("busy", scheduler._busy)
         if policy == "queue" and scheduler._admitting:
+            await self._keep_from_expiring(command)
             await self.finish(
                 command, lambda: scheduler.queue.give_back(command, delay=_QUEUED_PAUSE)
             )
@@ -272,6 +274,30 @@ class CommandDrain:
             return None
         log.warning("Command play %s: busy", command.entry_id)
         return "busy"
+
+    async def _keep_from_expiring(self, command: Command) -> None:
+        """The default expiry is against plays that nobody has looked at: not against this one.
+
+        It counts from here on, so that the play is stale in time if this process ends. What the
+        sender asked for is left as it is.
+        """
+        queue = self._scheduler.queue
+        default = queue.play_expires_after
+        ours = command.expires_at is None or command.expires_at == self._waiting.get(command.id)
+        if default is None or not ours:
+            return
+        now = queue.now()
+        expires_at = command.expires_at or command.created_at + default
+        if expires_at - now >= max(default / 2, 2 * _QUEUED_PAUSE):
+            return  # not at every look
+        until = millis(now + max(default, 4 * _QUEUED_PAUSE))
+        with contextlib.suppress(DatabaseError):  # the next look tries again
+            await queue.execute(
+                "UPDATE bot_commands SET expires_at = ? WHERE id = ? AND attempt = ?",
+                (until, command.id, command.attempt),
+            )
+            waiting = {id: other for id, other in self._waiting.items() if other > now}
+            self._waiting = {**waiting, command.id: until / 1000.0}
 
     async def _replace(self, command: Command, entry: Any) -> None:
         """Stop what plays, then start; beside the tick, which waits for nobody."""

@@ -65,7 +65,10 @@ class Scheduler:
         period: seconds from tick to tick (R10).
         single: one session in the whole process rather than one for each key (D23).
         busy: what becomes of a `play` while its key plays, or with `single` any: "drop" (recorded
-            as "busy", D14), "replace", or "queue".
+            as "busy", D14), "replace", or "queue": it waits until the session has ended, however
+            long that takes; only an expiry of its own (`expires_after`, or the grace of a class
+            that the schedule starts) ends the wait. The queue's `play_expires_after` counts anew
+            while it waits: so long after this process has ended, it does not start any more.
         play_session: an async function of a `Session`: plays the entry to its end.
         load_entry: an async function of an entry id; None: there is no such entry.
         schedule: a `ScheduleChecker`, True for the schedule of the queue's own file, or False: only
