@@ -89,6 +89,48 @@ def test_fields_reach_single_arguments_and_the_environment(
     assert json.loads(args) == {"a": "x y"}
 
 
+def test_a_program_knows_everything_about_its_command(db: Path, work: Work) -> None:
+    began = time.time()
+    fields = {"priority": 5, "dedup_key": "one", "max_attempts": 3, "requested_by": "me"}
+    send(db, ("a", 3), key="k", expires_after=3600, **fields)
+    send(db, ("b",), key="other", expires_after=None)
+    done = work("sh -c 'env | grep ^VOICECORE_; echo end'")
+    first, second = (
+        dict(line.split("=", 1) for line in part.splitlines() if line)
+        for part in done.stdout.split("end\n")[:2]
+    )
+    assert float(first.pop("VOICECORE_CREATED_AT")) == pytest.approx(began, abs=30)
+    assert float(first.pop("VOICECORE_EXPIRES_AT")) == pytest.approx(began + 3600, abs=30)
+    assert first == {
+        "VOICECORE_ID": "1",
+        "VOICECORE_COMMAND": "a",
+        "VOICECORE_ENTRY_ID": "3",
+        "VOICECORE_KEY": "k",
+        "VOICECORE_ARGS": "{}",
+        "VOICECORE_REQUESTED_BY": "me",
+        "VOICECORE_ATTEMPT": "1",
+        "VOICECORE_GIVEN_BACK": "0",
+        "VOICECORE_MAX_ATTEMPTS": "3",
+        "VOICECORE_PRIORITY": "5",
+        "VOICECORE_DEDUP_KEY": "one",
+        "VOICECORE_NOT_BEFORE": "",
+    }
+    assert (second["VOICECORE_EXPIRES_AT"], second["VOICECORE_DEDUP_KEY"]) == ("never", "")
+
+
+def test_a_play_does_not_expire_for_a_worker_unless_its_sender_said_so(
+    db: Path, work: Work
+) -> None:
+    with SyncCommandQueue(db) as queue:
+        sql = "UPDATE bot_commands SET created_at = created_at - 86400000"
+        plain = queue.enqueue("play", 1, key="a")
+        queue.execute(sql)
+        short = queue.enqueue("play", 1, key="b", expires_after=0)
+    work("true")
+    assert outcome(db, plain) == "done"
+    assert outcome(db, short) == "expired"
+
+
 def test_any_other_exit_code_is_failed_with_what_was_said(db: Path, work: Work) -> None:
     (number,) = send(db, ("x",), max_attempts=9)
     work("sh -c 'echo no paper >&2; exit 3'")

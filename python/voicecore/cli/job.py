@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import shlex
 import signal
@@ -21,7 +22,22 @@ _GRACE: Final = 2.0
 _TAIL: Final = 2000
 """Characters of standard error that are kept for the history."""
 
-FIELDS: Final = ("id", "command", "entry_id", "key", "args", "requested_by", "attempt")
+FIELDS: Final = (
+    "id",
+    "command",
+    "entry_id",
+    "key",
+    "args",
+    "requested_by",
+    "attempt",
+    "given_back",
+    "max_attempts",
+    "priority",
+    "dedup_key",
+    "created_at",
+    "not_before",
+    "expires_at",
+)
 
 
 class Template:
@@ -72,19 +88,15 @@ def _places(part: str, whole: str) -> list[str]:
 
 
 def field_texts(command: Command) -> dict[str, str]:
-    """The fields as text."""
-    return {
-        name: "" if value is None else str(value)
-        for name, value in (
-            ("id", command.id),
-            ("command", command.command),
-            ("entry_id", command.entry_id),
-            ("key", command.key),
-            ("args", command.args_json),
-            ("requested_by", command.requested_by),
-            ("attempt", command.attempt),
-        )
-    }
+    """The fields as text: what is not there is empty, times are seconds since 1970 UTC."""
+    values = {name: getattr(command, "args_json" if name == "args" else name) for name in FIELDS}
+    return {name: _text(value) for name, value in values.items()}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return "never" if math.isinf(value) else f"{value:.3f}"
+    return "" if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)

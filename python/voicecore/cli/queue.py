@@ -66,7 +66,8 @@ Examples:
     "--expires-after",
     type=Duration(never=True),
     metavar="S|never",
-    help="Do not start it later than this (play: 10 minutes).",
+    help="Do not start it later than this. Without: a play after 10 minutes, unless a bot has it "
+    "wait for its key; never for 'voicecore work', and for other commands.",
 )
 @click.option(
     "--priority",

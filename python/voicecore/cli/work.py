@@ -126,10 +126,17 @@ Examples:
 
 \b
 The line is split once, like a shell would; fields are put into single arguments and no shell sees
-them: {id} {command} {entry_id} {key} {args} {requested_by} {attempt}. The environment has them as
-VOICECORE_ID, VOICECORE_COMMAND and so on. A program that ends with 0 is done, with 75 it is tried
-again later, with anything else it has failed. Its lease is renewed while it runs. What it leaves
-behind in the background is not waited for.
+them: {id} {command} {entry_id} {key} {args} {requested_by} {attempt} {given_back} {max_attempts}
+{priority} {dedup_key} {created_at} {not_before} {expires_at}. The environment has them as
+VOICECORE_ID, VOICECORE_COMMAND and so on. Times are seconds since 1970 UTC; what is not there is
+empty. {attempt} counts claims; {given_back} of them came to nothing, such as a worker's end.
+
+
+A program that ends with 0 is done, with 75 it is tried again later, with anything else it has
+failed. Its lease is renewed while it runs. What it leaves behind in the background is not waited
+for. When the worker dies, the program is called again: it should do no harm the second time.
+A command expires only where its sender said so: a play, too, which a bot would not start any more
+after ten minutes.
 
 \b
 Exit codes: 0 ended by --until-empty, 1 internal error, 2 usage, 3 the queue cannot be opened, 129,
