@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import inspect
 import sqlite3
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from voicecore import CommandQueue, NewCommand, SyncCommandQueue
+from voicecore import CommandQueue, NewCommand, QueueTimeout, SyncCommandQueue, WrongType
 
 # Each field another value, so that two that are swapped show.
 FIELDS: dict[str, Any] = {
@@ -86,3 +87,49 @@ def test_all_ways_take_the_same_arguments() -> None:
     assert [one.default for one in fields[1:]] == [
         default for _, default in taken(CommandQueue.enqueue)[1:]
     ]
+
+
+def _methods(kind: type) -> set[str]:
+    return {name for name in dir(kind) if not name.startswith("_")}
+
+
+def test_both_clients_have_the_same_methods_but_for_a_sessions_holder() -> None:
+    only_there = _methods(CommandQueue) - _methods(SyncCommandQueue)
+    assert only_there - {"aclose"} == {
+        "lease_session",
+        "renew_session",
+        "end_session",
+        "clear_dead",
+    }
+    assert all(name in str(SyncCommandQueue.__doc__) for name in only_there - {"aclose"})
+    assert _methods(SyncCommandQueue) - _methods(CommandQueue) == {"close"}
+    for name in _methods(CommandQueue) & _methods(SyncCommandQueue) - {"play_expires_after"}:
+        if callable(getattr(CommandQueue, name)):
+            ours, theirs = getattr(CommandQueue, name), getattr(SyncCommandQueue, name)
+            parameters = inspect.signature(ours).parameters
+            assert list(parameters) == list(inspect.signature(theirs).parameters), name
+
+
+async def test_who_may_block_can_wait_for_a_session(tmp_path: Path) -> None:
+    now = [1_000.0]
+    path = tmp_path / "q.db"
+
+    def clock() -> float:
+        return now[0]
+
+    async with CommandQueue(path, wall_clock=clock) as bot:
+        with SyncCommandQueue(path, wall_clock=clock) as web:
+            assert web.wait_session("g") is None
+            attempt = await bot.lease_session("g", 3)
+            with pytest.raises(QueueTimeout, match="the session of g"):
+                web.wait_session("g", timeout=0)
+            waiting = asyncio.create_task(asyncio.to_thread(web.wait_session, "g", attempt, 10))
+            await bot.end_session("g", attempt, "late")
+            assert await waiting == "late"
+            assert web.wait_session("g") == "late"
+            await bot.lease_session("g", 4)
+            assert web.wait_session("g", attempt) == "lost"
+            now[0] += 60
+            assert web.wait_session("g") == "lost"
+            with pytest.raises(WrongType, match="attempt: got 'a'"):
+                web.wait_session("g", "a")  # type: ignore[arg-type]

@@ -11,7 +11,15 @@ from typing import Any, Final, Literal, Protocol, cast
 from voicecore import _core, _validate
 from voicecore.errors import Closed, InvalidArgument, QueueTimeout, WrongType
 from voicecore.queue import own_sql
-from voicecore.queue.convert import millis, result_text, row_of_new, seconds_or_none, told
+from voicecore.queue.convert import (
+    MAX_INTEGER,
+    millis,
+    result_text,
+    row_of_new,
+    seconds_or_none,
+    session_key,
+    told,
+)
 from voicecore.queue.model import (
     DEFAULT_KEY,
     EVERY_KEY,
@@ -54,6 +62,48 @@ def claim_of(command: Command) -> tuple[int, int]:
     """What a claim is known by: the id and the attempt."""
     _validate.instance("command", command, Command, "a command, as `claim` gives it")
     return command.id, command.attempt
+
+
+def attempt_of(value: int) -> int:
+    """The attempt of a session's lease."""
+    return _validate.whole("attempt", value, 0, MAX_INTEGER)
+
+
+class SessionWait:
+    """What `wait_session` asks the file, and what it makes of the answers.
+
+    Attributes:
+        question: the SQL and its parameters.
+        pauses: seconds between two looks; `QueueTimeout` at the end.
+        outcome: once `look` has said so.
+    """
+
+    def __init__(
+        self, queue: QueueBase, key: str | int, attempt: int | None, timeout: float | None
+    ) -> None:
+        self._queue = queue
+        self._attempt = None if attempt is None else attempt_of(attempt)
+        self.question = (
+            "SELECT attempt, owner, outcome, lease_until FROM bot_sessions WHERE key = ?",
+            (session_key(key),),
+        )
+        self.pauses = pauses(timeout, f"the session of {key}")
+        self.outcome: str | None = None
+
+    def look(self, rows: Sequence[Sequence[Value]]) -> bool:
+        """Whether it has ended; then `outcome` is there."""
+        if not rows:
+            return True
+        live, owner, outcome, lease_until = rows[0]
+        if self._attempt is None:
+            self._attempt = cast(int, live)
+        over = isinstance(lease_until, int) and lease_until <= millis(self._queue.now())
+        if cast(int, live) > self._attempt or (owner is not None and over):
+            self.outcome = "lost"
+            return True
+        if owner is None:
+            self.outcome = cast("str | None", outcome)
+        return owner is None
 
 
 class QueueBase:

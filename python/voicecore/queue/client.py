@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from voicecore import _bridge, _core, _validate
-from voicecore.queue.base import QueueBase, claim_of, pauses
+from voicecore.queue.base import QueueBase, SessionWait, attempt_of, claim_of, pauses
 from voicecore.queue.convert import (
     MAX_INTEGER,
     command_from_row,
@@ -35,10 +35,6 @@ from voicecore.queue.model import (
     WorkerInfo,
     _Default,
 )
-
-
-def _attempt(value: int) -> int:
-    return _validate.whole("attempt", value, 0, MAX_INTEGER)
 
 
 class CommandQueue(QueueBase):
@@ -285,23 +281,10 @@ class CommandQueue(QueueBase):
         Raises:
             QueueTimeout: it still runs.
         """
-        name = session_key(key)
-        attempt = None if attempt is None else _attempt(attempt)
-        waiting = pauses(timeout, f"the session of {key}")
-        sql = "SELECT attempt, owner, outcome, lease_until FROM bot_sessions WHERE key = ?"
-        while True:
-            rows = await self.execute(sql, (name,))
-            if not rows:
-                return None
-            live, owner, outcome, lease_until = rows[0]
-            attempt = cast(int, live) if attempt is None else attempt
-            if cast(int, live) > attempt:
-                return "lost"
-            if owner is None:
-                return cast("str | None", outcome)
-            if isinstance(lease_until, int) and lease_until <= millis(self.now()):
-                return "lost"
-            await asyncio.sleep(next(waiting))
+        wait = SessionWait(self, key, attempt, timeout)
+        while not wait.look(await self.execute(*wait.question)):  # noqa: ASYNC110  # elsewhere
+            await asyncio.sleep(next(wait.pauses))
+        return wait.outcome
 
     async def peek(self, limit: int = 100) -> list[Command]:
         """What waits or runs, oldest first."""
@@ -380,7 +363,7 @@ class CommandQueue(QueueBase):
         """
         await self._do(
             self._native.renew_session(
-                session_key(key), _attempt(attempt), millis(self.now()), self._lease_millis(lease)
+                session_key(key), attempt_of(attempt), millis(self.now()), self._lease_millis(lease)
             )
         )
 
@@ -392,7 +375,7 @@ class CommandQueue(QueueBase):
         """
         await self._do(
             self._native.end_session(
-                session_key(key), _attempt(attempt), millis(self.now()), told(outcome)
+                session_key(key), attempt_of(attempt), millis(self.now()), told(outcome)
             )
         )
 

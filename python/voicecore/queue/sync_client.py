@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from voicecore import _core, _validate
-from voicecore.queue.base import QueueBase, claim_of, pauses
+from voicecore.queue.base import QueueBase, SessionWait, claim_of, pauses
 from voicecore.queue.convert import (
     MAX_INTEGER,
     command_from_row,
@@ -38,7 +38,9 @@ from voicecore.queue.model import (
 class SyncCommandQueue(QueueBase):
     """A queue file, for scripts, web handlers and threads. A context manager; any thread may call.
 
-    The arguments and methods are those of `CommandQueue`; every call blocks, with the GIL released.
+    The arguments and methods are those of `CommandQueue`, except that whoever holds a session does
+    so on an event loop: `lease_session`, `renew_session`, `end_session` and `clear_dead` are only
+    there. Every call blocks, with the GIL released.
     """
 
     def __enter__(self) -> Self:
@@ -165,6 +167,21 @@ class SyncCommandQueue(QueueBase):
         while (outcome := outcome_of(self.get(id), id)) is None:
             time.sleep(next(waiting))
         return outcome
+
+    def wait_session(
+        self, key: str | int, attempt: int | None = None, timeout: float | None = None
+    ) -> str | None:
+        """Wait for the end of a key's session; returns its outcome, None when there was none.
+
+        See `CommandQueue.wait_session`.
+
+        Raises:
+            QueueTimeout: it still runs.
+        """
+        wait = SessionWait(self, key, attempt, timeout)
+        while not wait.look(self.execute(*wait.question)):
+            time.sleep(next(wait.pauses))
+        return wait.outcome
 
     def peek(self, limit: int = 100) -> list[Command]:
         """What waits or runs, oldest first."""
