@@ -3,6 +3,9 @@
 The rows live in SQLite (`bot_commands`, lesson R50); the native core does the work with the GIL
 released. `CommandQueue` is for asyncio and never blocks the loop, `SyncCommandQueue` for scripts
 and web handlers.
+
+A command that fails is tried `max_attempts` times, once by default; one whose holder died is
+carried out again (lesson D20), but not after three deaths: commands should be idempotent.
 """
 
 from __future__ import annotations

@@ -55,6 +55,10 @@ class Scheduler:
     before still does, by `_current_entry_id`, which may be assigned, and by the sessions that the
     scheduler itself has started. Only these have a lease, and are reached by commands.
 
+    A handler's failure is its command's end, unless it asks for more tries; a process that dies
+    has what it was carrying out carried out again, at most three times: handlers should be
+    idempotent (D20).
+
     Override `load_entry` and `play_session`, or give them as arguments. Works without discord.py
     (R14).
 
