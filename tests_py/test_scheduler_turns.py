@@ -61,6 +61,7 @@ async def until_done(queue: CommandQueue, number: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 async def test_a_backlog_leaves_the_schedule_its_turn(tmp_path: Path) -> None:
     async with (
         queue_at(tmp_path / "q.db") as queue,
@@ -77,6 +78,7 @@ async def test_a_backlog_leaves_the_schedule_its_turn(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 async def test_a_class_starts_in_time_behind_a_backlog(tmp_path: Path) -> None:
     begun: list[float] = []
 
@@ -144,6 +146,7 @@ def test_a_turn_of_no_use_is_refused(tmp_path: Path, turn: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 async def test_periods_of_a_blocked_loop_are_counted_as_missed(tmp_path: Path) -> None:
     async with queue_at(tmp_path / "q.db") as queue, running(queue, period=0.05) as scheduler:
         scheduler.start()
@@ -161,6 +164,7 @@ async def test_periods_of_a_blocked_loop_are_counted_as_missed(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 async def test_ticks_never_overlap_and_those_of_a_slow_body_are_missed(tmp_path: Path) -> None:
     under_way: list[int] = []
     bodies: list[int] = []

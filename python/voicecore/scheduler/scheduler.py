@@ -402,10 +402,10 @@ class Scheduler:
 
     async def _prune(self) -> None:
         """In small batches, now and then (a large one would hold the file)."""
-        if self._retention is None or time.monotonic() < self._prune_at:
+        if self._retention is None or self._monotonic() < self._prune_at:
             return
         gone = await self.queue.prune(self._retention, 500)
-        self._prune_at = time.monotonic() + (2.0 if gone == 500 else 300.0)
+        self._prune_at = self._monotonic() + (2.0 if gone == 500 else 300.0)
 
     async def _take_commands(self) -> list[Command]:
         """Claim what is due: at most one command of each key."""
