@@ -18,7 +18,7 @@ from typing import Any
 import discord
 import pytest
 
-from voicecore import CommandQueue, Scheduler, SyncCommandQueue
+from voicecore import CommandQueue, Scheduler, Session, SessionMutex, StaleClaim, SyncCommandQueue
 from voicecore.testing import VirtualTime
 
 INSERT = "INSERT INTO bot_commands(command) VALUES ('job') RETURNING id"
@@ -258,3 +258,49 @@ async def test_an_interval_that_is_changed_before_the_start_holds(tmp_path: Path
         await virtual.advance(20)
         assert [b - a for a, b in zip(bot.ticks, bot.ticks[1:], strict=False)] == [5.0] * 4
         await bot.shutdown()
+
+
+# -- stale claims ----------------------------------------------------------------------------------
+
+
+async def test_a_claim_without_its_lease_starts_nothing(tmp_path: Path) -> None:
+    async with CommandQueue(tmp_path / "q.db") as queue:
+        claim = SessionMutex(queue).claim_nowait("g", 1)
+        assert claim is not None
+        with pytest.raises(StaleClaim):
+            claim.check()
+        await claim.persist()
+        claim.check()
+        await claim.release()
+        with pytest.raises(StaleClaim):
+            claim.check()
+
+
+async def test_a_claim_that_a_later_attempt_has_followed_starts_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+    sessions: list[Session] = []
+    ends = asyncio.Event()
+
+    async def play(session: Session) -> None:
+        sessions.append(session)
+        await ends.wait()
+
+    async def load(entry_id: int) -> object:
+        return SimpleNamespace(id=entry_id, key="g")
+
+    async with (
+        bot_at(path, play_session=play, load_entry=load) as bot,
+        CommandQueue(path, owner="another", wall_clock=bot.virtual.time) as other,
+    ):
+        await bot.queue.enqueue("play", 1)
+        await bot.virtual.wake()
+        claim = sessions[0].claim
+        claim.check()
+        bot.virtual.step_wall(60)  # this process stood still for longer than its lease
+        await other.lease_session("g", 77)
+        await bot.virtual.advance(11)  # and renews its leases
+        assert not claim.held
+        with pytest.raises(StaleClaim) as refused:
+            claim.check()
+        assert refused.value.reason == "taken"
+        ends.set()

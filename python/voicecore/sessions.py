@@ -49,6 +49,7 @@ class Claim:
         self._leasing: asyncio.Task[int] | None = None
         self._leaving = False
         self._released = False
+        self._lost = False
         self.key = key
         self.entry_id = entry_id
 
@@ -60,7 +61,7 @@ class Claim:
     @property
     def held(self) -> bool:
         """Neither released, nor lost to another process as far as is known here."""
-        return not self._released
+        return not (self._released or self._lost)
 
     async def persist(self, command_id: int | None = None) -> int:
         """Take the durable lease; returns its attempt. To be done before anything is connected.
@@ -136,18 +137,23 @@ class Claim:
             self._mutex._end_soon(self.key, leasing.result(), outcome)
 
     def check(self) -> None:
-        """Refuse a stale start.
+        """Refuse a stale start. Looks at what this process knows, and never waits for the file.
 
         Raises:
-            StaleClaim: released, never leased, or followed by a later attempt.
+            StaleClaim: released, never leased, or followed by a later attempt. Of one in another
+                process a `Scheduler` hears when it renews its leases, three times in a lease.
         """
         attempt = self._attempt or 0
-        if self._released or not self._mutex._native.holds(self.key, attempt):
+        if not self.held or not self._mutex._native.holds(self.key, attempt):
             stale = StaleClaim(
                 f"the session of key {self.key}, attempt {attempt}, does not hold its key any more"
             )
             stale.reason = "finished" if self._released else "taken"
             raise stale
+
+    def _lose(self) -> None:
+        """Another process has the lease by now."""
+        self._lost = True
 
     def _release_memory(self) -> None:
         self._leaving = True

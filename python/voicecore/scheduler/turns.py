@@ -158,6 +158,7 @@ class Turns:
         lost = self.native.lost_sessions() if self.native is not None else []
         for key, session in scheduler._starts.running.items():
             if key in lost:
+                session.claim._lose()
                 scheduler._supervisor.warn(
                     "Somebody else has the session of key %s: it ends here", key
                 )
