@@ -17,7 +17,7 @@ METHOD = """\
   connection: NORMAL and FULL are tables of their own. Payloads of 110 B and 1 KiB are one JSON
   text. One command a transaction unless *batched* is said.
 - The sides of a table are run in turns, each in fresh processes on a fresh file; where *runs* is
-  more than one the figures are medians.
+  more than one the figures are medians, and the slowest is that of all runs.
 - The peers are used as their documentation says. *lesson* is the pattern written out on
   `aiosqlite`: SELECT the oldest, carry out, DELETE, sleep 2 s. Each polling peer is shown with its
   own pace, or tuned to look every 10 ms. litequeue and persist-queue are told to drop finished

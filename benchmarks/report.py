@@ -32,7 +32,8 @@ METHOD = """\
   kernel's nanosecond clocks.
 - *processors awake*: the same beside a `voicecore.CpuLatencyRequest`, which keeps every processor
   of the machine from sleeping. voicecore never asks for it by itself.
-- Runs of the sides are interleaved; where *runs* is more than one the figures are medians.
+- Runs of the sides are interleaved; where *runs* is more than one the figures are medians, and
+  the slowest is that of all runs. Transcoding and control take their sides one after the other.
 """
 
 ABOUT = {

@@ -87,7 +87,7 @@ def _measure(lab: QueueLab, side: str, rounds: int, settings: dict[str, Any]) ->
 
 def _voicecore_stop(path: str) -> Callable[[int], object]:
     queue = voicecore.SyncCommandQueue(path, synchronous=LEVEL)
-    return lambda key: queue.enqueue("stop", key=key, overtakes=True)
+    return lambda key: queue.enqueue("stop", key=key)
 
 
 def _lesson_stop(path: str) -> Callable[[int], object]:
