@@ -88,7 +88,9 @@ class FrameClock {
     std::array<Group, kGroups> groups_;
     std::atomic<int> streams_{0};
     Histogram lateness_;
-    Nanoseconds cost_{0};                         // of one stream's tick, in the last turn
+    Nanoseconds cost_{0};  // of one stream's tick, in the last turn that was measured
+    std::uint64_t turns_ = 0;
+    static constexpr std::uint64_t kTurnsToMeasure = 17;  // every grid has its turn
     std::uint64_t low_water_ = 13;                // a refill of 8 packets at the usual depth of 20
     static constexpr std::uint64_t kMayWait = 8;  // frames: 160 ms, far more than a period
     bool feeders_needed_ = false;                 // now
