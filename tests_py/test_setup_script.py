@@ -54,7 +54,10 @@ def test_without_apt_it_names_what_is_missing_and_stops(bin_folder: Path) -> Non
     done = set_up(bin_folder)
     assert done.returncode == 1
     assert "this system has no apt-get" in done.stderr
-    for name in ("g++", "ffmpeg", "libsodium (pkg-config)", "libavformat (pkg-config)"):
+    for name in (
+        *("g++", "ffmpeg", "opusinfo", "openssl", "catch2 (pkg-config)"),
+        *("libsodium (pkg-config)", "libavformat (pkg-config)"),
+    ):
         assert name in done.stderr
     assert " opus (pkg-config)" not in done.stderr
     assert "libsodium-dev" in done.stderr  # as Debian calls it

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds and runs the tests under sanitizers. Usage: tools/sanitize.sh address,undefined|thread [--python]
-# address,undefined: every C++ test; with --python the Python tests too. thread: the layers with threads.
+# address,undefined: every C++ test; with --python those Python tests that reach native code and are not
+# about time. thread: the layers with threads.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kind=${1:?address,undefined or thread}

@@ -24,9 +24,9 @@ sys.exit(sys.version_info < (3, 11))
 PY
 # A system Python keeps venv and its headers in packages of their own.
 "$python" -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
-"$python" -c 'import os, sys, sysconfig
-sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
-    packages+=(python3-dev)
+has_headers='import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'
+"$python" -c "$has_headers" || packages+=(python3-dev)
 
 missing=()
 for package in "${packages[@]}"; do
@@ -38,13 +38,21 @@ done
 if ! command -v apt-get >/dev/null; then
     # No apt: say what is needed, go on only when it is all there.
     lacking=()
-    for program in g++ pkg-config ffmpeg; do
+    programs=(g++ pkg-config ffmpeg)
+    [ "$purpose" = test ] && programs+=(opusinfo openssl)
+    for program in "${programs[@]}"; do
         command -v "$program" >/dev/null || lacking+=("$program")
     done
     for module in opus ogg libsodium sqlite3 libavformat libavcodec libswresample libavutil \
         libssl; do
         pkg-config --exists "$module" 2>/dev/null || lacking+=("$module (pkg-config)")
     done
+    if [ "$purpose" = test ] && ! pkg-config --exists catch2 2>/dev/null &&
+        ! pkg-config --exists catch2-with-main 2>/dev/null; then
+        lacking+=("catch2 (pkg-config)")
+    fi
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || lacking+=("Python's venv and ensurepip")
+    "$python" -c "$has_headers" || lacking+=("Python.h, the headers of $python")
     if [ "${#lacking[@]}" -gt 0 ]; then
         die "this system has no apt-get. Install these with its own package manager, then run make again:
     ${lacking[*]}
