@@ -77,6 +77,64 @@ def test_controls_after_the_end_have_no_effect(run: Runner) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("what", [ValueError, asyncio.CancelledError])
+def test_what_an_after_callback_raises_concerns_no_other_player(
+    run: Runner, what: type[BaseException]
+) -> None:
+    def fail(_error: BaseException | None) -> None:
+        raise what("the callback's own")
+
+    async def main() -> None:
+        told: list[BaseException] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: told.append(context["exception"]))
+        async with Engine() as engine:
+            called: list[BaseException | None] = []
+            engine.play(ToneSource(440, 0.1), NullSink(), after=fail)
+            others = [
+                engine.play(ToneSource(440, 0.1), NullSink(), after=called.append)
+                for _ in range(10)
+            ]
+            early = asyncio.gather(*(player.wait_finished() for player in others[:5]))
+            await asyncio.sleep(0)
+            time.sleep(0.5)  # all of them end within one wake-up of the loop
+            late = asyncio.gather(*(player.wait_finished() for player in others[5:]))
+            await asyncio.wait_for(asyncio.gather(early, late), 5)
+            assert called == [None] * 10
+        assert [type(error) for error in told] == [what]
+
+    run(main())
+
+
+EXIT_IN_AFTER = """
+import asyncio, sys, time, voicecore
+called = []
+def leave(_error):
+    sys.exit(7)
+async def main():
+    async with voicecore.Engine() as engine:
+        def play(after):
+            return engine.play(voicecore.ToneSource(440, 0.1), voicecore.NullSink(), after=after)
+        play(leave)
+        other = play(called.append)
+        await asyncio.sleep(0)
+        time.sleep(0.5)
+        try:
+            await other.wait_finished()
+        except SystemExit:
+            print("raised by another player's wait")
+        await asyncio.sleep(5)
+try:
+    asyncio.run(main())
+finally:
+    print(called)
+"""
+
+
+def test_an_exit_in_an_after_callback_ends_the_loop_and_loses_no_event() -> None:
+    assert script(EXIT_IN_AFTER, expect=7).strip() == "[None]"
+
+
 def test_cancelling_the_closing_does_not_stop_it(run: Runner) -> None:
     async def main() -> None:
         engine = Engine()

@@ -99,10 +99,20 @@ class LoopBridge:
         for subject, kind, value in events:
             handler = self._handlers.get(subject)
             if handler is not None:
-                handler(kind, value)
+                self._tell(handler, kind, value)
         if overflowed:
             for sweep in list(self._sweepers.values()):
-                sweep()
+                self._tell(sweep)
+
+    def _tell(self, handler: Callable[..., None], *args: int) -> None:
+        """Call `handler`; what it raises concerns neither the others nor whoever drains.
+
+        It is raised in the loop instead, which reports it, or ends with a SystemExit.
+        """
+        try:
+            handler(*args)
+        except BaseException as error:
+            self.loop.call_soon(_raise, error)
 
     def close(self) -> None:
         """Leave the loop. Idempotent."""
@@ -122,6 +132,10 @@ class LoopBridge:
         self._sweepers.clear()
         # Whatever still refers to this bridge (a traceback) does not keep the descriptor open.
         self._channel = None
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def current() -> LoopBridge:

@@ -217,9 +217,10 @@ class Engine:
         if self._bridge is not None and self._bridge.loop is loop:
             self._bridge._drain()
             self._bridge.release(self)
-        for player in list(self._players):
-            player._sweep()
         _engines.discard(self)
+        with contextlib.ExitStack() as sweeps:  # all of them, whatever an `after` raises
+            for player in list(self._players):
+                sweeps.callback(player._sweep)
 
     def _native_close(self, patience: float) -> None:
         self._closed = True

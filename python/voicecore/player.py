@@ -328,9 +328,10 @@ class Player:
             after, self._after = self._after, None
             try:
                 after(self.error)
-            except (
-                Exception
-            ) as error:  # the callback's bug: report it the way the loop reports them
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                # The callback's own, a task's CancelledError too: reported as the loop reports it.
                 self._bridge.loop.call_exception_handler(
                     {"message": "voicecore: the after callback failed", "exception": error}
                 )
