@@ -340,6 +340,57 @@ def test_a_forked_child_is_refused_and_the_parent_plays_on(run: Runner) -> None:
         run(main())
 
 
+LEAVING_THE_LOOP_IN_A_CHILD = """
+import asyncio, os, sys, warnings
+warnings.simplefilter("ignore")
+import voicecore
+async def main():
+    async with voicecore.Engine() as engine:
+        player = engine.play(voicecore.ToneSource(440, 0.5), voicecore.NullSink())
+        await asyncio.sleep(0.05)
+        pid = os.fork()
+        if pid == 0:
+            engine._bridge._drain()  # as a wake-up would
+            raise SystemExit(0)  # asyncio.run() takes its copy of the loop apart
+        assert os.waitpid(pid, 0)[1] == 0
+        try:
+            await asyncio.wait_for(player.wait_finished(), 5)
+            print("woken", flush=True)
+        finally:
+            os._exit(0)  # the child took the loop's own wake-up away, which closing needs
+asyncio.run(main())
+"""
+
+
+def test_a_child_that_leaves_its_copy_of_the_loop_takes_no_wake_up_away() -> None:
+    assert script(LEAVING_THE_LOOP_IN_A_CHILD) == "woken\n"
+
+
+THE_PARENTS_LOOP_IN_A_CHILD = """
+import asyncio, os, warnings
+warnings.simplefilter("ignore")
+import voicecore
+from voicecore import _bridge
+async def use():
+    _bridge.current()
+loop = asyncio.new_event_loop()
+loop.run_until_complete(use())
+pid = os.fork()
+if pid == 0:
+    try:
+        loop.run_until_complete(use())
+    except voicecore.Closed as error:
+        print(error, flush=True)
+        os._exit(0)
+    os._exit(1)
+assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+def test_the_parents_loop_is_refused_in_a_child() -> None:
+    assert "made before fork()" in script(THE_PARENTS_LOOP_IN_A_CHILD)
+
+
 FRESH_ENGINE_IN_A_CHILD = """
 import asyncio, os, signal, sys, threading, warnings
 warnings.simplefilter("ignore")

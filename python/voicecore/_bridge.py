@@ -88,11 +88,17 @@ class LoopBridge:
         """Take `depend` back."""
         self._dependents.discard(dependent)
 
+    def is_ours(self) -> bool:
+        """False in the child of a fork.
+
+        Its copy of the loop shares the selector's kernel object (epoll) with the parent: what is
+        added or removed there comes and goes for the parent as well.
+        """
+        return self.generation == _core._fork_generation()
+
     def _drain(self) -> None:
-        if self.generation != _core._fork_generation():
-            # The child of a fork: draining would steal the parent's wake-ups.
-            self.loop.remove_reader(self._fd)
-            return
+        if not self.is_ours():
+            return  # draining would steal the parent's wake-ups
         if self._channel is None:
             return
         events, overflowed = self._channel.drain()
@@ -122,7 +128,7 @@ class LoopBridge:
         with _lock:
             if _bridges.get(id(self.loop)) is self:
                 del _bridges[id(self.loop)]
-        if not self.loop.is_closed():
+        if self.is_ours() and not self.loop.is_closed():
             self.loop.remove_reader(self._fd)
         self._sentinel = None
         dependents, self._dependents = self._dependents, set()
@@ -143,11 +149,14 @@ def current() -> LoopBridge:
 
     Raises:
         RuntimeError: no loop is running in this thread.
+        Closed: the loop was made before fork(), and this is the child.
     """
     loop = asyncio.get_running_loop()
     bridge = _bridges.get(id(loop))
-    if bridge is not None and bridge.loop is loop and bridge.generation == _core._fork_generation():
-        return bridge
+    if bridge is not None and bridge.loop is loop:
+        if bridge.is_ours():
+            return bridge
+        raise Closed("this event loop was made before fork(); make a new one in the child")
     with _lock:
         closed = [bridge for bridge in _bridges.values() if bridge.loop.is_closed()]
     for stale in closed:

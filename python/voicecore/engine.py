@@ -210,8 +210,8 @@ class Engine:
         """
         self._closed = True
         native = self._native
-        if native is None:
-            return
+        if native is None or (self._bridge is not None and not self._bridge.is_ours()):
+            return  # also in the child of a fork, where nothing of it lives
         loop = asyncio.get_running_loop()
         await asyncio.shield(loop.run_in_executor(None, native.close, 2.0))
         if self._bridge is not None and self._bridge.loop is loop:
