@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gc
 import os
 import shutil
@@ -20,7 +21,7 @@ import uvloop
 
 import voicecore
 from conftest import Runner, native_threads
-from voicecore import Engine, MemorySink, NullSink, Receiver, ToneSource, _bridge
+from voicecore import Engine, ManualClock, MemorySink, NullSink, Receiver, ToneSource, _bridge
 
 pytestmark = pytest.mark.slow
 
@@ -148,6 +149,45 @@ def test_cancelling_the_closing_does_not_stop_it(run: Runner) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await closing
         assert native_threads() == []
+
+    run(main())
+
+
+def test_closing_does_not_wait_for_the_work_of_others_in_the_loops_executor(run: Runner) -> None:
+    async def main() -> None:
+        release = threading.Event()
+        loop = asyncio.get_running_loop()
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+        loop.set_default_executor(pool)
+        async with Engine() as engine:
+            player = engine.play(ToneSource(440), NullSink())
+            busy = asyncio.create_task(asyncio.to_thread(release.wait, 20))
+            await asyncio.sleep(0.05)
+            try:
+                await asyncio.wait_for(engine.aclose(), 5)
+                assert player.finished
+                assert native_threads() == []
+            finally:
+                release.set()
+                await busy
+
+    run(main())
+
+
+def test_closing_ends_the_virtual_time_that_fills_the_loops_executor(run: Runner) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        async with Engine(clock=clock) as engine:
+            engine.play(ToneSource(440), NullSink())
+            asyncio.get_running_loop().set_default_executor(
+                concurrent.futures.ThreadPoolExecutor(1)
+            )
+            advances = [asyncio.create_task(clock.advance(86_400)) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            await asyncio.wait_for(engine.aclose(), 5)
+            await asyncio.wait(advances, timeout=5)
+            assert all(task.done() for task in advances)
+            await asyncio.gather(*advances, return_exceptions=True)
 
     run(main())
 

@@ -13,12 +13,13 @@ import contextlib
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
 from voicecore import _core
 from voicecore.errors import Closed
 
 Handler = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 class _EndsWithLoop(Protocol):
@@ -138,6 +139,36 @@ class LoopBridge:
         self._sweepers.clear()
         # Whatever still refers to this bridge (a traceback) does not keep the descriptor open.
         self._channel = None
+
+
+def in_own_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
+    """Call `work` on a thread made for it.
+
+    For what must not wait: the loop's executor may be full of the caller's own work.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return  # cancelled
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(cast(T, result))
+
+    def run() -> None:
+        result: T | None = None
+        failure: BaseException | None = None
+        try:
+            result = work()
+        except BaseException as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, name=name).start()
+    return done
 
 
 def _raise(error: BaseException) -> None:

@@ -71,7 +71,7 @@ class _Codec:
 
     async def ready(self) -> None:
         if not self._loaded:
-            await asyncio.get_running_loop().run_in_executor(None, self._load)
+            await _bridge.in_own_thread(self._load, "voicecore-load")
 
 
 _codec = _Codec()
@@ -212,9 +212,9 @@ class Engine:
         native = self._native
         if native is None or (self._bridge is not None and not self._bridge.is_ours()):
             return  # also in the child of a fork, where nothing of it lives
-        loop = asyncio.get_running_loop()
-        await asyncio.shield(loop.run_in_executor(None, native.close, 2.0))
-        if self._bridge is not None and self._bridge.loop is loop:
+        closing = _bridge.in_own_thread(lambda: native.close(2.0), "voicecore-close")
+        await asyncio.shield(closing)
+        if self._bridge is not None and self._bridge.loop is asyncio.get_running_loop():
             self._bridge._drain()
             self._bridge.release(self)
         _engines.discard(self)
