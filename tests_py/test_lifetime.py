@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -188,6 +189,46 @@ def test_closing_ends_the_virtual_time_that_fills_the_loops_executor(run: Runner
             await asyncio.wait(advances, timeout=5)
             assert all(task.done() for task in advances)
             await asyncio.gather(*advances, return_exceptions=True)
+
+    run(main())
+
+
+def test_an_engine_whose_closing_was_cancelled_is_forgotten(run: Runner) -> None:
+    async def main() -> None:
+        left = []
+        for _ in range(10):
+            engine = Engine(feeders=1)
+            await engine.__aenter__()
+            left.append(weakref.ref(engine))
+            closing = asyncio.create_task(engine.aclose())
+            await asyncio.sleep(0)
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+            del engine, closing
+        deadline = time.monotonic() + 5
+        while any(ref() is not None for ref in left) and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+            gc.collect()
+        assert not any(ref() is not None for ref in left)
+        assert not _bridge.current()._dependents
+
+    run(main())
+
+
+def test_a_player_hears_of_its_end_when_the_closing_was_cancelled(run: Runner) -> None:
+    async def main() -> None:
+        ended: list[BaseException | None] = []
+        engine = Engine()
+        await engine.__aenter__()
+        player = engine.play(ToneSource(440), NullSink(), after=ended.append)
+        closing = asyncio.create_task(engine.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        await asyncio.wait_for(player.wait_finished(), 5)
+        await asyncio.sleep(0.2)
+        assert ended == [None]
 
     run(main())
 

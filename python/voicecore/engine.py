@@ -213,8 +213,12 @@ class Engine:
         if native is None or (self._bridge is not None and not self._bridge.is_ours()):
             return  # also in the child of a fork, where nothing of it lives
         closing = _bridge.in_own_thread(lambda: native.close(2.0), "voicecore-close")
+        # Not after the wait, which can be cancelled: the loop would keep the engine for ever.
+        closing.add_done_callback(self._after_close)
         await asyncio.shield(closing)
-        if self._bridge is not None and self._bridge.loop is asyncio.get_running_loop():
+
+    def _after_close(self, closing: asyncio.Future[None]) -> None:
+        if self._bridge is not None and self._bridge.loop is closing.get_loop():
             self._bridge._drain()
             self._bridge.release(self)
         _engines.discard(self)
