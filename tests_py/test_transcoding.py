@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import os
 import threading
@@ -165,6 +166,28 @@ def test_an_exception_in_the_progress_callback_ends_the_transcode(
         await asyncio.sleep(0.3)
         assert out.stat().st_size == size
         assert caught.traceback  # what holds on to the call does not keep it running
+
+    run(main())
+
+
+def test_a_transcode_cancelled_twice_ends_without_a_complaint(run: Runner, tmp_path: Path) -> None:
+    async def main() -> None:
+        told: list[str] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: told.append(context["message"]))
+        for _ in range(10):
+            task = asyncio.create_task(transcode(ToneSource(440, 100_000.0), tmp_path / "a.ogg"))
+            await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            del task
+        await asyncio.sleep(0.2)
+        gc.collect()
+        assert told == []
+        assert len(asyncio.all_tasks()) == 1
 
     run(main())
 

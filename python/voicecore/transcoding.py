@@ -113,7 +113,7 @@ async def transcode(
         raise
     except BaseException:  # cancelled, or what `progress` raised
         operation.cancel()
-        await asyncio.shield(asyncio.wait([waiter]))
+        await asyncio.wait([waiter])  # cancelled again, it does not wait for the end
         raise
     finally:
         bridge.unsubscribe(operation.id)
