@@ -358,6 +358,26 @@ TEST_CASE("a sender that starts anew is recorded on, without a hole") {
     REQUIRE(recorded_packets(dir.file("a.ogg")).size() == 310);
 }
 
+TEST_CASE("a packet replayed or far too late leaves the recording and its length alone") {
+    TemporaryDirectory dir;
+    auto options = plain_options();
+    options.ogg = OggOptions{};
+    options.ogg->path = dir.file("a.ogg");
+    auto receiver = open_receiver(options);
+    const RawSender sender{*receiver};
+    for (std::uint16_t i = 0; i < 400; ++i) {
+        sender.send_rtp(i, 960U * i, packet_of(i));
+        if (i == 299) sender.send_rtp(50, 960U * 50, packet_of(50));
+    }
+    const auto counts = stopped(*receiver);
+    REQUIRE(counts.stream.restarts == 0);
+    REQUIRE(counts.stream.duplicates == 1);
+    REQUIRE(counts.stream.lost == 0);
+    const auto packets = recorded_packets(dir.file("a.ogg"));
+    REQUIRE(packets.size() == 400);
+    for (unsigned i = 0; i < 400; ++i) REQUIRE(packets[i] == packet_of(i));
+}
+
 TEST_CASE("a packet that waits for a lost one is written after 60 ms without any") {
     TemporaryDirectory dir;
     auto options = plain_options();

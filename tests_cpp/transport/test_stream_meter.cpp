@@ -110,40 +110,110 @@ TEST_CASE("loss across the wrap is counted exactly") {
     REQUIRE(meter.figures().lost == 3);
 }
 
-TEST_CASE("a jump of the sequence in either direction is a restart and no loss") {
+TEST_CASE("two packets in a row after a jump in either direction are a restart and no loss") {
     StreamMeter meter;
     for (int i = 0; i < 1'000; ++i) (void)meter.record(packet(i));
-    auto jump = packet(1'000);
-    jump.sequence = 20'000;
-    REQUIRE(meter.record(jump).verdict == Verdict::restart);
-    jump = packet(1'001);
-    jump.sequence = 3;
-    REQUIRE(meter.record(jump).verdict == Verdict::restart);
-    REQUIRE(meter.figures().restarts == 2);
+    for (const int from : {20'000, 3}) {
+        auto jump = packet(from);
+        REQUIRE(meter.record(jump).verdict == Verdict::stray);
+        jump = packet(from + 1);
+        const auto recorded = meter.record(jump);
+        REQUIRE(recorded.verdict == Verdict::restart);
+        REQUIRE(recorded.index == from + 1);
+        jump = packet(from + 3);
+        REQUIRE(meter.record(jump).verdict == Verdict::fresh);
+        jump = packet(from + 2);
+        REQUIRE(meter.record(jump).verdict == Verdict::reordered);
+    }
+    const auto figures = meter.figures();
+    REQUIRE(figures.restarts == 2);
+    REQUIRE(figures.lost == 0);
+    REQUIRE(figures.packets == 1'008);
+    REQUIRE(figures.reordered == 2);
+    REQUIRE(figures.duplicates == 0);
+}
+
+TEST_CASE("a restart across the wrap of the sequence is one") {
+    StreamMeter meter;
+    (void)meter.record(packet(20'000));
+    REQUIRE(meter.record(packet(65'535)).verdict == Verdict::stray);
+    REQUIRE(meter.record(packet(65'536)).verdict == Verdict::restart);
+    REQUIRE(meter.record(packet(65'537)).verdict == Verdict::fresh);
+    REQUIRE(meter.figures().packets == 4);
     REQUIRE(meter.figures().lost == 0);
-    REQUIRE(meter.figures().packets == 1'002);
+}
+
+TEST_CASE("one packet far from the others restarts nothing, whatever it is") {
+    const int stray = GENERATE(0, 500, 871, 4'000, 30'000);
+    CAPTURE(stray);
+    StreamMeter meter;
+    for (int i = 0; i < 2'000; ++i) {
+        if (i != 500) REQUIRE(meter.record(packet(i)).verdict == Verdict::fresh);
+        if (i != 999) continue;
+        auto late = packet(i);
+        late.sequence = static_cast<std::uint16_t>(stray);
+        REQUIRE(meter.record(late).verdict == Verdict::stray);
+    }
+    const auto figures = meter.figures();
+    REQUIRE(figures.restarts == 0);
+    const bool came_before = stray == 0 || stray == 871;
+    REQUIRE(figures.duplicates == (came_before ? 1 : 0));
+    REQUIRE(figures.reordered == (came_before ? 0 : 1));
+    REQUIRE(figures.packets == (came_before ? 1'999 : 2'000));
+    REQUIRE(figures.lost == (stray == 500 ? 0 : 1));
+    REQUIRE(figures.lateness.max == 0ns);
+    REQUIRE(figures.gaps.max == 20ms);
+}
+
+TEST_CASE("a packet from long before the first is no loss of all between them") {
+    StreamMeter meter;
+    for (int i = 0; i < 10; ++i) (void)meter.record(packet(10'000 + i));
+    REQUIRE(meter.record(packet(9'000)).verdict == Verdict::stray);
+    REQUIRE(meter.record(packet(10'010)).verdict == Verdict::fresh);
+    REQUIRE(meter.figures().lost == 0);
+    REQUIRE(meter.figures().reordered == 1);
+}
+
+TEST_CASE("stray packets that do not follow one another restart nothing") {
+    StreamMeter meter;
+    for (int i = 0; i < 1'000; ++i) (void)meter.record(packet(i));
+    for (const int stray : {300, 302, 301}) {
+        REQUIRE(meter.record(packet(stray)).verdict == Verdict::stray);
+    }
+    REQUIRE(meter.record(packet(1'000)).verdict == Verdict::fresh);
+    REQUIRE(meter.record(packet(302)).verdict == Verdict::stray);  // not after 301: 1000 between
+    REQUIRE(meter.figures().duplicates == 4);
+    REQUIRE(meter.figures().restarts == 0);
 }
 
 TEST_CASE("loss before a restart stays counted") {
     StreamMeter meter;
-    (void)meter.record(packet(0));
-    (void)meter.record(packet(3));
-    auto jump = packet(4);
-    jump.sequence = 40'000;
-    (void)meter.record(jump);
+    for (const int i : {0, 3, 40'000, 40'001}) (void)meter.record(packet(i));
     REQUIRE(meter.figures().lost == 2);
 }
 
-TEST_CASE("the limits between loss, disorder and restart lie where they are said to lie") {
+TEST_CASE("a restart into numbers that were lost leaves them lost") {
+    StreamMeter meter;
+    for (int i = 0; i < 1'000; ++i) {
+        if (i != 500 && i != 501) (void)meter.record(packet(i));
+    }
+    REQUIRE(meter.record(packet(500)).verdict == Verdict::stray);
+    REQUIRE(meter.figures().lost == 1);
+    REQUIRE(meter.record(packet(501)).verdict == Verdict::restart);
+    REQUIRE(meter.figures().lost == 2);
+    REQUIRE(meter.figures().packets == 1'000);
+}
+
+TEST_CASE("the limits between loss, disorder and a stray packet lie where they are said to lie") {
     const auto verdict_of = [](int step) {
         StreamMeter meter;
         (void)meter.record(packet(10'000));
         return meter.record(packet(10'000 + step)).verdict;
     };
     REQUIRE(verdict_of(StreamMeter::kMaxDropout) == Verdict::fresh);
-    REQUIRE(verdict_of(StreamMeter::kMaxDropout + 1) == Verdict::restart);
+    REQUIRE(verdict_of(StreamMeter::kMaxDropout + 1) == Verdict::stray);
     REQUIRE(verdict_of(-StreamMeter::kMaxMisorder + 1) == Verdict::reordered);
-    REQUIRE(verdict_of(-StreamMeter::kMaxMisorder) == Verdict::restart);
+    REQUIRE(verdict_of(-StreamMeter::kMaxMisorder) == Verdict::stray);
 }
 
 TEST_CASE("lateness is measured from the earliest packet, wherever in the stream it came") {

@@ -322,11 +322,30 @@ Status Receiver::take_datagram(std::span<const std::uint8_t> datagram, std::int6
         if (log_.size() < options_.log_packets) log_.push_back(arrival);
     }
     last_packet_ = SteadyClock{}.now();
-    if (!recording_ || !valid || recorded.verdict == StreamMeter::Verdict::duplicate) return Done{};
-    if (recorded.verdict == StreamMeter::Verdict::restart) {
-        if (auto restarted = recording_->restart(); !restarted) return restarted;
+    if (!recording_) return Done{};
+    return record(recorded, valid, opened.rtp.timestamp, samples, opened.payload);
+}
+
+Status Receiver::record(StreamMeter::Recorded recorded, bool valid, std::uint32_t timestamp,
+                        int samples, std::span<const std::uint8_t> opus) {
+    using Verdict = StreamMeter::Verdict;
+    const auto stray = std::exchange(stray_, std::nullopt);
+    if (recorded.verdict == Verdict::stray && valid) {
+        stray_ =
+            Stray{.opus = {opus.begin(), opus.end()}, .timestamp = timestamp, .samples = samples};
     }
-    return recording_->add(recorded.index, opened.rtp.timestamp, samples, opened.payload);
+    if (recorded.verdict == Verdict::restart) {
+        if (auto restarted = recording_->restart(); !restarted) return restarted;
+        if (stray) {
+            auto added =
+                recording_->add(recorded.index - 1, stray->timestamp, stray->samples, stray->opus);
+            if (!added) return added;
+        }
+    }
+    if (!valid || recorded.verdict == Verdict::stray || recorded.verdict == Verdict::duplicate) {
+        return Done{};
+    }
+    return recording_->add(recorded.index, timestamp, samples, opus);
 }
 
 }  // namespace voicecore::transport

@@ -91,6 +91,8 @@ class Receiver {
     [[nodiscard]] Status take(Mailbox& mailbox);
     [[nodiscard]] Status take_datagram(std::span<const std::uint8_t> datagram,
                                        std::int64_t time_ns);
+    [[nodiscard]] Status record(StreamMeter::Recorded recorded, bool valid, std::uint32_t timestamp,
+                                int samples, std::span<const std::uint8_t> opus);
 
     const ReceiverOptions options_;
     const UdpSocket socket_;
@@ -102,6 +104,12 @@ class Receiver {
     // The receiver's thread.
     std::optional<Recording> recording_;
     std::vector<std::uint8_t> plain_;
+    struct Stray {
+        std::vector<std::uint8_t> opus;
+        std::uint32_t timestamp;
+        int samples;
+    };
+    std::optional<Stray> stray_;  // recorded if the next packet tells of a new numbering
     TimePoint begun_{};
     TimePoint last_packet_{};    // epoch: none yet
     TimePoint last_stranger_{};  // that the key or the SSRC does not fit

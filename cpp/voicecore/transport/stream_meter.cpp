@@ -14,75 +14,109 @@ std::int64_t samples_to_ns(std::int64_t samples) noexcept {
     return samples * 62'500 / 3;
 }
 
+// Indices may be negative when the first packet came before an earlier one.
+std::size_t slot(std::int64_t index) noexcept {
+    return static_cast<std::size_t>(index) % StreamMeter::kHistory;
+}
+
 }  // namespace
 
 StreamMeter::Recorded StreamMeter::record(const Arrival& arrival) {
-    const Recorded recorded = place(arrival.sequence);
+    const auto before = stray_;
+    stray_.reset();
+    const Recorded recorded = place(arrival, before);
     if (counts_.first_ns == 0) counts_.first_ns = arrival.time_ns;
     burst_ = burst_ != 0 && arrival.time_ns - counts_.last_ns < kBurstNs ? burst_ + 1 : 1;
     counts_.longest_burst = std::max(counts_.longest_burst, burst_);
     counts_.last_ns = arrival.time_ns;
-    if (recorded.verdict == Verdict::duplicate) {
+    const bool duplicate = recorded.verdict == Verdict::duplicate || (stray_ && stray_->duplicate);
+    if (duplicate) {
         ++counts_.duplicates;
         return recorded;
     }
     ++counts_.packets;
     if (arrival.silence) ++counts_.silence_frames;
-    if (recorded.verdict == Verdict::reordered) {
+    if (recorded.verdict == Verdict::reordered || recorded.verdict == Verdict::stray) {
         ++counts_.reordered;
         return recorded;
     }
     if (recorded.verdict == Verdict::restart) {
         in_order_.reset();
         end_transmission();
+        measure(before->arrival, recorded.index - 1);
     }
-    measure_gap(arrival, recorded.index);
-    measure_lateness(arrival);
-    in_order_ = Previous{arrival, recorded.index};
+    measure(arrival, recorded.index);
     return recorded;
+}
+
+void StreamMeter::measure(const Arrival& arrival, std::int64_t index) {
+    measure_gap(arrival, index);
+    measure_lateness(arrival);
+    in_order_ = Previous{arrival, index};
 }
 
 void StreamMeter::begin_numbering(std::uint16_t sequence) noexcept {
     lowest_ = highest_ = sequence;
     unique_ = 1;
-    seen_.fill(false);
-    seen_[static_cast<std::size_t>(highest_) % kMaxMisorder] = true;
+    seen_.reset();
+    seen_.set(slot(highest_));
 }
 
-StreamMeter::Recorded StreamMeter::place(std::uint16_t sequence) {
+StreamMeter::Recorded StreamMeter::place(const Arrival& arrival,
+                                         const std::optional<Stray>& before) {
     if (!begun_) {
         begun_ = true;
-        begin_numbering(sequence);
+        begin_numbering(arrival.sequence);
         return {Verdict::fresh, highest_};
     }
-    const auto slot = [](std::int64_t index) {
-        // The index may be negative when the first packet came before an earlier one.
-        return static_cast<std::size_t>(index & (kMaxMisorder - 1));
-    };
-    static_assert((kMaxMisorder & (kMaxMisorder - 1)) == 0);
     // The shortest way around the 16-bit circle.
     const auto step = static_cast<std::int16_t>(
-        static_cast<std::uint16_t>(sequence - static_cast<std::uint16_t>(highest_)));
+        static_cast<std::uint16_t>(arrival.sequence - static_cast<std::uint16_t>(highest_)));
     if (step > 0 && step <= kMaxDropout) {
-        for (int i = 1; i <= std::min<int>(step, kMaxMisorder); ++i) {
-            seen_[slot(highest_ + step - i + 1)] = i == 1;
-        }
+        for (int i = 1; i < step; ++i) seen_.reset(slot(highest_ + i));
         highest_ += step;
+        seen_.set(slot(highest_));
         ++unique_;
         return {Verdict::fresh, highest_};
     }
+    const std::int64_t index = highest_ + step;
+    const bool missed = step <= 0 && !seen_.test(slot(index));
     if (step <= 0 && step > -kMaxMisorder) {
-        const std::int64_t index = highest_ + step;
-        bool& seen = seen_[slot(index)];
-        if (seen) return {Verdict::duplicate, index};
-        seen = true;
+        if (!missed) return {Verdict::duplicate, index};
+        seen_.set(slot(index));
         lowest_ = std::min(lowest_, index);
         ++unique_;
         return {Verdict::reordered, index};
     }
+    if (before && arrival.sequence == static_cast<std::uint16_t>(before->arrival.sequence + 1)) {
+        return restart(*before);
+    }
+    // Before the first packet nothing counts as lost: there is no place to take.
+    const bool was_lost = missed && index > lowest_;
+    if (was_lost) {
+        seen_.set(slot(index));
+        ++unique_;
+    }
+    stray_ = Stray{.arrival = arrival, .duplicate = step < 0 && !missed, .was_lost = was_lost};
+    return {Verdict::stray, index};
+}
+
+// Two in a row: what was taken for a stray packet was the first of another numbering.
+StreamMeter::Recorded StreamMeter::restart(const Stray& first) {
+    if (first.duplicate) {
+        --counts_.duplicates;
+        ++counts_.packets;
+        if (first.arrival.silence) ++counts_.silence_frames;
+    } else {
+        --counts_.reordered;
+    }
+    if (first.was_lost) --unique_;
     ++counts_.restarts;
     lost_before_ += highest_ - lowest_ + 1 - unique_;
-    begin_numbering(sequence);
+    begin_numbering(first.arrival.sequence);
+    ++highest_;
+    ++unique_;
+    seen_.set(slot(highest_));
     return {Verdict::restart, highest_};
 }
 

@@ -1,7 +1,7 @@
 // StreamMeter: what the arrival times, sequence numbers and timestamps of one RTP stream tell.
 #pragma once
 
-#include <array>
+#include <bitset>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -47,7 +47,9 @@ class StreamMeter {
         fresh,
         reordered,
         duplicate,
-        restart,  // fresh, and the numbering begins again with it
+        stray,    // far from the others, and counted as reordered or a duplicate: very late or
+                  // replayed, unless the next packet follows it
+        restart,  // fresh, and the numbering begins again with the stray packet before it
     };
     struct Recorded {
         Verdict verdict = Verdict::fresh;
@@ -56,14 +58,24 @@ class StreamMeter {
     Recorded record(const Arrival& arrival);
     [[nodiscard]] StreamFigures figures() const;
 
-    // Beyond these, a jump of the sequence is a new numbering rather than loss or reordering (RFC
-    // 3550 appendix A.1 uses 3,000 and 100).
+    // Beyond these, a jump of the sequence is a new numbering rather than loss or reordering, once
+    // two packets in a row say so (RFC 3550 appendix A.1 uses 3,000 and 100).
     static constexpr int kMaxDropout = 3'000;
     static constexpr int kMaxMisorder = 128;
+    // Half of the 16-bit circle: as far back as a sequence number can tell.
+    static constexpr std::size_t kHistory = std::size_t{1} << 15U;
 
   private:
-    [[nodiscard]] Recorded place(std::uint16_t sequence);
+    struct Stray {
+        Arrival arrival;
+        bool duplicate;  // counted as one; else as reordered
+        bool was_lost;   // it was taken off the lost ones
+    };
+    // `before`: the packet before, when it was a stray one.
+    [[nodiscard]] Recorded place(const Arrival& arrival, const std::optional<Stray>& before);
+    [[nodiscard]] Recorded restart(const Stray& first);
     void begin_numbering(std::uint16_t sequence) noexcept;
+    void measure(const Arrival& arrival, std::int64_t index);
     void measure_gap(const Arrival& arrival, std::int64_t index);
     void measure_lateness(const Arrival& arrival);
     void end_transmission();
@@ -77,8 +89,9 @@ class StreamMeter {
     bool begun_ = false;
     std::int64_t lowest_ = 0;  // index of the first packet of this numbering
     std::int64_t highest_ = 0;
-    std::int64_t unique_ = 0;  // in this numbering
-    std::array<bool, kMaxMisorder> seen_{};
+    std::int64_t unique_ = 0;     // in this numbering
+    std::bitset<kHistory> seen_;  // by index
+    std::optional<Stray> stray_;  // the packet before, when it was one
 
     struct Previous {
         Arrival arrival;
