@@ -9,6 +9,7 @@ import os
 import resource
 import secrets
 import socket
+import struct
 import time
 from pathlib import Path
 
@@ -185,6 +186,29 @@ def test_a_receiver_with_another_key_counts_failures(run: Runner) -> None:
             statistics = receiver.statistics()
             assert statistics.packets == 0
             assert statistics.decryption_failures == 11
+
+    run(main())
+
+
+def test_every_datagram_that_comes_is_in_one_figure(run: Runner) -> None:
+    async def main() -> None:
+        async with Receiver(mode="none", ssrc=7) as receiver:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.connect(("127.0.0.1", receiver.port))
+                header = struct.Struct(">BBHII")
+                for sequence in (0, 1, 1, 30_000, 30_001):
+                    sender.send(header.pack(0x80, 120, sequence, 0, 7) + b"\xfc\xff\xfe")
+                sender.send(header.pack(0x80, 120, 2, 0, 8) + b"\xfc\xff\xfe")
+                for _ in range(3):
+                    sender.send(struct.pack(">BBHI", 0x80, 200, 6, 7) + bytes(24))
+                sender.send(bytes(8))
+                sender.send(bytes(40))
+        seen = receiver.statistics()
+        assert (seen.packets, seen.duplicates, seen.foreign_ssrc) == (4, 1, 1)
+        assert (seen.rtcp, seen.keepalives, seen.malformed) == (3, 1, 1)
+        assert seen.datagrams == 11
+        assert seen.restarts == 1
+        assert seen.as_dict()["rtcp"] == 3
 
     run(main())
 

@@ -60,12 +60,16 @@ class ReceiverStatistics:
     """Datagrams of another stream."""
     keepalives: int
     """Keep-alive datagrams."""
+    rtcp: int
+    """RTCP datagrams, which are counted and otherwise ignored."""
     lost: int
     """Sequence numbers that never came."""
     duplicates: int
     """Sequence numbers that came again."""
     reordered: int
     """Packets that came after a later one."""
+    restarts: int
+    """Times that the sequence numbers began anew elsewhere: another sender, or the same again."""
     longest_burst: int
     """Most packets in a row less than 1 ms apart."""
     duration_s: float

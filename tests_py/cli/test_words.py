@@ -21,7 +21,7 @@ PLAYED: dict[str, Any] = {
     "overflow": 0,
     "cpu_ms": {},
 }
-REJECTED = {"decryption_failures": 0, "malformed": 0, "foreign_ssrc": 0, "keepalives": 0}
+REJECTED = {"decryption_failures": 0, "malformed": 0, "foreign_ssrc": 0, "keepalives": 0, "rtcp": 0}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ def test_a_single_lost_packet_is_one(name: str, one: str, two: str) -> None:
     [
         ("malformed", "1 that is not RTP.", "2 that are not RTP."),
         ("keepalives", "1 keep-alive.", "2 keep-alives."),
+        ("rtcp", "1 RTCP datagram.", "2 RTCP datagrams."),
         ("foreign_ssrc", "1 of another stream.", "2 of another stream."),
     ],
 )

@@ -98,11 +98,13 @@ py::dict statistics(const ReceiverHandle& self) {
     out["not_opus"] = counts.not_opus;
     out["foreign_ssrc"] = counts.foreign_ssrc;
     out["keepalives"] = counts.keepalives;
+    out["rtcp"] = counts.rtcp;
     out["kernel_drops"] = counts.kernel_drops;
     out["ssrc"] = counts.ssrc;
     out["lost"] = stream.lost;
     out["duplicates"] = stream.duplicates;
     out["reordered"] = stream.reordered;
+    out["restarts"] = stream.restarts;
     out["longest_burst"] = stream.longest_burst;
     out["duration_s"] = static_cast<double>(stream.last_ns - stream.first_ns) / 1e9;
     out["gap_ms"] = histogram_dict<FineHistogram>(stream.gaps);

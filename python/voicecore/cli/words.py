@@ -157,6 +157,7 @@ def _rejected(record: Mapping[str, Any]) -> str:
             ("malformed", "that is not RTP", "that are not RTP"),
             ("foreign_ssrc", "of another stream", "of another stream"),
             ("keepalives", "keep-alive", "keep-alives"),
+            ("rtcp", "RTCP datagram", "RTCP datagrams"),
         )
         if record[name]
     )
