@@ -89,6 +89,32 @@ def test_other_systems_get_one_clear_error() -> None:
     assert "win32" in output
 
 
+IN_A_SUB_INTERPRETER = """
+try:
+    import _interpreters as interpreters
+    run = interpreters.exec
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    run = interpreters.run_string
+{first}
+run(interpreters.create(), '''
+try:
+    import voicecore
+    voicecore.ToneSource(440)
+except ImportError as error:
+    print(error, flush=True)
+''')
+print("goes on")
+"""
+
+
+@pytest.mark.parametrize("first", ["", "import voicecore; voicecore.ToneSource(440)"])
+def test_a_sub_interpreter_gets_one_clear_error(first: str) -> None:
+    told, after = in_fresh_interpreter(IN_A_SUB_INTERPRETER.format(first=first)).splitlines()
+    assert "sub-interpreter" in told or "subinterpreters" in told  # the latter is Python's own
+    assert after == "goes on"
+
+
 def test_a_command_loads_nothing_of_the_others() -> None:
     output = in_fresh_interpreter(
         "import sys\n"

@@ -36,10 +36,25 @@ void bind_when_asked(py::module_& module) {
 }  // namespace
 }  // namespace voicecore::bindings
 
+// Called by PyInit__core below, once it is the right interpreter that asks.
+#define PyInit__core init_in_main_interpreter
 PYBIND11_MODULE(_core, module) {
     namespace bindings = voicecore::bindings;
     module.doc() = "The native core of voicecore. Private: use the voicecore package.";
     module.attr("__version__") = VOICECORE_VERSION;
     bindings::bind_lifetime(module);
     bindings::bind_when_asked(module);
+}
+#undef PyInit__core
+
+// Threads, atexit hooks and the locks around fork() are the process's, and so the main
+// interpreter's. pybind11 would take the GIL by way of PyGILState in any other, which waits for
+// ever before 3.12.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {  // NOLINT: the name is Python's
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError,
+                        "voicecore works in the main interpreter only, not in a sub-interpreter");
+        return nullptr;
+    }
+    return init_in_main_interpreter();
 }
