@@ -91,6 +91,12 @@ def refuse_same_file(inputs: Iterable[str], output: str, option: str = "") -> No
                 )
 
 
+def refuse_stdin_twice(inputs: Iterable[str]) -> None:
+    """Two readers of one pipe would each get a part of it."""
+    if list(inputs).count("/dev/stdin") > 1:
+        raise click.UsageError("standard input is given twice, and can be read once")
+
+
 class ResultFile:
     """A file for results, opened before the work so that a wrong path is found out first.
 

@@ -9,7 +9,7 @@ import click
 from voicecore import EncoderSettings
 from voicecore.cli import options as opt
 from voicecore.cli.keep_awake import keep_awake_option
-from voicecore.cli.output import ResultFile, refuse_same_file
+from voicecore.cli.output import ResultFile, refuse_same_file, refuse_stdin_twice
 from voicecore.cli.play_run import PlayOptions, PlayRun
 from voicecore.cli.sink_url import OggTarget, RtpTarget, Target, refuse_sink
 
@@ -165,5 +165,6 @@ def _check(chosen: PlayOptions) -> None:
         raise click.UsageError("--virtual --loop 0 would never end; give a --duration")
     if chosen.loop != 1 and "/dev/stdin" in chosen.files:
         raise click.UsageError("--loop: standard input cannot be played twice")
+    refuse_stdin_twice(chosen.files)
     if isinstance(chosen.sink, OggTarget):
         refuse_same_file(chosen.files, chosen.sink.path)

@@ -14,7 +14,13 @@ from voicecore import EncoderSettings, Engine, Source, TranscodeResult
 from voicecore import transcode as run_transcode
 from voicecore.cli import options as opt
 from voicecore.cli.exits import Exit, Failure, exit_code
-from voicecore.cli.output import print_json, refuse_same_file, say, stderr_is_terminal
+from voicecore.cli.output import (
+    print_json,
+    refuse_same_file,
+    refuse_stdin_twice,
+    say,
+    stderr_is_terminal,
+)
 from voicecore.cli.progress import StatusLine, bar, short_name
 from voicecore.cli.signals import StopSignals
 from voicecore.cli.words import clock_time, count
@@ -74,6 +80,8 @@ def transcode(
         raise click.UsageError(
             "OUT.ogg: got -, expected a file (./- for that name); stdout is not supported"
         )
+    paths = ["/dev/stdin" if name == "-" else name for name in inputs]
+    refuse_stdin_twice(paths)
     refuse_same_file(inputs, output)
     encoder = EncoderSettings(
         bitrate_kbps=bitrate, complexity=complexity, fec=fec, expected_loss=expected_loss
@@ -85,7 +93,6 @@ def transcode(
         "encoder": encoder,
         "passthrough": not no_passthrough,
     }
-    paths = ["/dev/stdin" if name == "-" else name for name in inputs]
     result = asyncio.run(_transcode(paths, output, reading, settings, quiet))
     ratio = result.duration_s / result.elapsed_s if result.elapsed_s > 0 else 0.0
     if as_json:
