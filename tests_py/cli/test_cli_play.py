@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -620,6 +621,52 @@ def test_a_signal_while_opening_ends_at_once(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             assert finish(process) == Done(130, "", "")
     assert not (tmp_path / "out.ogg").exists()
+
+
+KILLED_BESIDE_A_NEW_FILE = """
+import os, signal, sys
+from voicecore.cli import app, output
+out = sys.argv.pop(1)
+opened = os.open
+def open_and_be_told(path, *rest, **more):
+    fd = opened(path, *rest, **more)
+    if path == out:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return fd
+output.os.open = open_and_be_told
+sys.exit(app.run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["play", MUSIC, "--to", "null:", "-q", "--stats"],
+        ["receive", "rtp://127.0.0.1:0?mode=none", "--log"],
+    ],
+    ids=["play", "receive"],
+)
+def test_a_signal_right_after_a_file_for_results_was_made_leaves_none_that_is_empty(
+    tmp_path: Path, command: list[str]
+) -> None:
+    out = tmp_path / "results"
+    code = [sys.executable, "-c", KILLED_BESIDE_A_NEW_FILE]
+    done = subprocess.run([*code, out, *command, out], timeout=PATIENCE, check=False)
+    assert done.returncode == 143
+    assert not out.exists() or out.stat().st_size > 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_opening_leaves_no_statistics(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    stats, pipe = tmp_path / "s.json", tmp_path / "pipe.mp3"
+    os.mkfifo(pipe)
+    process = start("play", MUSIC, pipe, "--to", "null:", "-q", "--stats", stats)
+    with pipe.open("wb"):  # nothing comes
+        process.send_signal(number)
+        assert finish(process) == Done(code, "", "")
+    assert not stats.exists()
 
 
 def test_a_closed_pipe_is_no_traceback(tone: Path) -> None:

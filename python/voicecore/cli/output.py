@@ -100,26 +100,31 @@ def refuse_stdin_twice(inputs: Iterable[str]) -> None:
 class ResultFile:
     """A file for results, opened before the work so that a wrong path is found out first.
 
-    What it holds stays until there is something to write; one that was made here and not written
-    goes with the `with` block.
+    What it holds stays until there is something to write. One that is not there is made on entering
+    the `with` block, to be done when signals have their handlers, and goes with it when it was not
+    written.
 
     Args:
         path: the file, or "-" for stdout.
 
     Raises:
-        click.UsageError: it cannot be created.
+        click.UsageError: it cannot be opened, or on entering, created.
     """
 
     def __init__(self, option: str, path: str) -> None:
+        self._option = option
         self._path = path
         self._fd: int | None = None
         self._is_new = False
-        if path != "-":
-            self._is_new = not os.path.lexists(path)
-            try:
-                self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            except OSError as error:
-                raise click.UsageError(f"{option}: {path}: {error.strerror}") from None
+        # A pipe waits here for its reader: without handlers a signal still ends that.
+        if path != "-" and os.path.exists(path):
+            self._fd = self._open(0)
+
+    def _open(self, flags: int) -> int:
+        try:
+            return os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o666)
+        except OSError as error:
+            raise click.UsageError(f"{self._option}: {self._path}: {error.strerror}") from None
 
     def write(self, data: bytes) -> None:
         """All of it, in place of what was there; complete in the file when this returns.
@@ -141,6 +146,9 @@ class ResultFile:
             raise Failure(Exit.SINK, error, self._path) from None
 
     def __enter__(self) -> ResultFile:
+        if self._path != "-" and self._fd is None:
+            self._is_new = not os.path.lexists(self._path)
+            self._fd = self._open(os.O_CREAT)
         return self
 
     def __exit__(

@@ -154,8 +154,7 @@ def play(
         return asyncio.run(PlayRun(chosen, None).run())
     refuse_sink(chosen.sink, stats, "--stats")
     refuse_same_file(chosen.files, stats, "--stats")
-    with ResultFile("--stats", stats) as results:
-        return asyncio.run(PlayRun(chosen, results).run())
+    return asyncio.run(PlayRun(chosen, ResultFile("--stats", stats)).run())
 
 
 def _check(chosen: PlayOptions) -> None:

@@ -73,7 +73,7 @@ class PlayRun:
     seek_from: tuple[int, float] | None = None
 
     async def run(self) -> int:
-        with StopSignals() as signals:
+        with StopSignals() as signals, self.results or contextlib.nullcontext():
             clock = ManualClock() if self.options.virtual else None
             async with Engine(clock=clock) as engine:
                 self.cpu_began, began = time.process_time(), time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import io
 from dataclasses import dataclass
@@ -115,13 +116,12 @@ def receive(
     if log is None:
         return asyncio.run(_receive(chosen, None))
     refuse_sink(sink, log, "--log")
-    with ResultFile("--log", log) as file:
-        return asyncio.run(_receive(chosen, file))
+    return asyncio.run(_receive(chosen, ResultFile("--log", log)))
 
 
 async def _receive(options: ReceiveOptions, log: ResultFile | None) -> int:
     source = options.source
-    with StopSignals() as signals:
+    with StopSignals() as signals, log or contextlib.nullcontext():
 
         def make() -> Receiver:
             return Receiver(
