@@ -141,6 +141,7 @@ def test_port_0_is_for_listening() -> None:
         (f"rtp://h:1?key={'g' * 64}", "64 hex digits"),
         ("rtp://h:1?key-file=/no/such/file", "No such file"),
         ("rtp://h:1?key-file=/", "Is a directory"),
+        ("rtp://h:1?key-file=~nosuchuser/key", "key-file ~nosuchuser/key: no such user"),
     ],
 )
 def test_a_mistake_gets_one_line_that_says_what_is_wrong(text: str, says: str) -> None:

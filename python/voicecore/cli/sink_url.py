@@ -201,7 +201,7 @@ def _parse_rtp(rest: str, listening: bool, warn: Callable[[str], object] | None)
     given = _parse_query(query)
     mode = _parse_mode(given.get("mode"))
     ssrc = _parse_ssrc(given["ssrc"]) if "ssrc" in given else None
-    key_file = Path(given["key-file"]).expanduser() if "key-file" in given else None
+    key_file = _expanded(given["key-file"]) if "key-file" in given else None
     key = _parse_key(given, key_file, mode, warn)
     return RtpTarget(host, port, ssrc, mode, key, key_file)
 
@@ -290,6 +290,13 @@ def _parse_ssrc(text: str) -> int:
             f"ssrc: got {text!r}, expected 0 to {2**32 - 1}, or hexadecimal as 0x1f"
         )
     return number
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InvalidArgument(f"key-file {path}: no such user, or none with a home") from None
 
 
 def _parse_key(
