@@ -163,11 +163,51 @@ def test_any_rtp_text_is_understood_or_refused(text: str) -> None:
         parse_sink("rtp://" + text)
 
 
-def test_no_message_and_no_representation_shows_a_key() -> None:
-    for text in (f"rtp:h?key={KEY}", f"rtp://h:1?key={KEY[:-1]}", f"rtp://h:1?key={KEY}&ssrc=x"):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rtp:h?key={}",
+        "rtp://h:1?key={}x",
+        "rtp://h:1?key={}&ssrc=x",
+        "rtp//h:1?key={}",
+        "rtp//h?key={}",
+        "rpt://h:1?key={}",
+        "key={}",
+        "key={}:rtp",
+        "null:?key={}",
+        "ogg:\0key={}",
+        "rtp://h?key={}:1",
+        "rtp://h:1&key={}",
+        "rtp://h:1/?key={}",
+        "rtp://key={}@h:1",
+        "rtp://[h]?:1&key={}",
+        "rtp://[::1&key={}",
+        "rtp://h:1?KEY={}",
+        "rtp://h:1?kee={}",
+        "rtp://h:1?key{}",
+        "rtp://h:1?key:{}",
+        "rtp://h:1?key%3d{}",
+        "rtp://h:1?{}",
+        "rtp://h:1?mode=none;key={}",
+        "rtp://h:1?mode=none&ssrc=7;key={}",
+        "rtp://h:1?mode={}",
+        "rtp://h:1?key-file={}",
+        "rtp://h:1?key-file=~{}",
+        "rtp://h:1?key-file=/no/such;key={}",
+    ],
+)
+def test_no_message_shows_a_key(text: str) -> None:
+    for key in (KEY, KEY[:-1], KEY.upper()):
         with pytest.raises(InvalidArgument) as caught:
-            parse_sink(text)
-        assert KEY[:16] not in str(caught.value)
+            parse_sink(text.format(key))
+        assert key[:16] not in str(caught.value)
+    if "key=" in text:
+        with pytest.raises(InvalidArgument) as caught:
+            parse_sink(text.format("sesame street"))
+        assert "street" not in str(caught.value)
+
+
+def test_no_representation_shows_a_key() -> None:
     target = rtp(f"rtp://h:1?key={KEY}")
     assert KEY[:8] not in str(target) + repr(target)
     assert repr(target.key) not in repr(target)

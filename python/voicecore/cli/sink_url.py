@@ -170,6 +170,15 @@ def parse_sink(
     Raises:
         InvalidArgument: what is wrong with it, in one line.
     """
+    try:
+        return _parse(text, listening, grammar, warn)
+    except InvalidArgument as error:
+        raise InvalidArgument(_hidden(str(error))) from None
+
+
+def _parse(
+    text: str, listening: bool, grammar: str, warn: Callable[[str], object] | None
+) -> Target:
     scheme, colon, rest = text.partition(":")
     if not colon:
         raise InvalidArgument(f"got {text!r}, expected {grammar}")
@@ -184,15 +193,16 @@ def parse_sink(
             return NullTarget()
         case "rtp":
             if not rest.startswith("//"):
-                raise InvalidArgument(f"got {_hidden(text)!r}, expected rtp://HOST:PORT?…")
+                raise InvalidArgument(f"got {text!r}, expected rtp://HOST:PORT?…")
             return _parse_rtp(rest[2:], listening, warn)
         case _:
             raise InvalidArgument(f"unknown kind {scheme!r}, expected {grammar}")
 
 
 def _hidden(text: str) -> str:
-    """The text without its key: error messages end up in logs."""
-    return re.sub(r"(?i)(\bkey=)[^&]*", r"\1…", text)
+    """The message without a key, wherever it was typed: error messages end up in logs."""
+    text = re.sub(r"(?i)(key(?:=|%3d))[^&'\"]+", r"\1…", text)
+    return re.sub(r"[0-9a-fA-F]{32,}", "…", text)
 
 
 def _parse_rtp(rest: str, listening: bool, warn: Callable[[str], object] | None) -> RtpTarget:
