@@ -308,6 +308,19 @@ def test_an_input_that_cannot_be_opened_is_code_3_and_one_line(here: Here, tmp_p
         assert not out.exists(), "the sink is touched only when all inputs are open"
 
 
+@pytest.mark.parametrize("command", ["play", "probe", "transcode"])
+def test_a_sink_in_the_place_of_a_file_is_refused_without_its_key(
+    here: Here, tmp_path: Path, command: str
+) -> None:
+    more: dict[str, tuple[object, ...]] = {
+        "play": ("--to", "null:"),
+        "transcode": (tmp_path / "out.ogg",),
+    }
+    done = here(command, f"rtp://h:1?key={KEY}&ssrc=7", *more.get(command, ()))
+    assert done.code == 3
+    assert "rtp://h:1?key=…&ssrc=7" in done.one_line()
+
+
 def test_control_characters_are_made_visible() -> None:
     assert one_line("a\x1b[31m\r\n b\u202e ü") == r"a\x1b[31m b\u202e ü"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import re
 
 import click
 
@@ -80,7 +81,8 @@ def text_of(error: BaseException) -> str:
         text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     else:
         text = str(error) or type(error).__name__
-    return one_line(text)
+    # A SINK in the place of a FILE is named by whoever could not open it.
+    return one_line(re.sub(r"(?i)(\brtp:\S*?key=)[^&\s'\"]*", r"\1…", text))
 
 
 def one_line(text: str) -> str:
