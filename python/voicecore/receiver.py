@@ -114,7 +114,7 @@ class Receiver:
         ssrc: the stream to listen to; None takes the first that comes.
         ogg: record into this Ogg Opus file. What is missing by the RTP timestamps, pauses too, is
             silence there, 5 seconds at most for each: a longer pause is recorded as 5.
-        log: keep an `Arrival` for each packet (at most a million).
+        log: keep an `Arrival` for each packet, at most a million: `take_arrivals` makes room.
         idle: end this many seconds after the last packet, also of one that the key or the SSRC does
             not fit as long as none has fitted; None waits on.
         duration: end this many seconds after construction, 0 at once; None has no limit.
@@ -186,6 +186,10 @@ class Receiver:
     def arrivals(self) -> list[Arrival]:
         """The log so far, in order of arrival."""
         return [Arrival(*row) for row in self._native.arrivals()]
+
+    def take_arrivals(self) -> list[Arrival]:
+        """The log since the last call; makes room for a million more."""
+        return [Arrival(*row) for row in self._native.take_arrivals()]
 
     def stop(self) -> None:
         """End, and finish the file, soon. Idempotent."""

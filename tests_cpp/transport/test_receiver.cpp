@@ -155,6 +155,22 @@ TEST_CASE("arrival times are the kernel's: in order, and not later than now") {
     REQUIRE(last <= ns(after));
 }
 
+TEST_CASE("a log that is taken has room for as many packets again") {
+    auto options = plain_options();
+    options.log_packets = 10;
+    auto receiver = open_receiver(options);
+    const RawSender sender{*receiver};
+    for (std::uint16_t i = 0; i < 12; ++i) sender.send_rtp(i, 960U * i, packet_of(i));
+    while (receiver->statistics().stream.packets < 12) std::this_thread::yield();
+    REQUIRE(receiver->take_arrivals().size() == 10);
+    REQUIRE(receiver->arrivals().empty());
+    for (std::uint16_t i = 12; i < 15; ++i) sender.send_rtp(i, 960U * i, packet_of(i));
+    (void)stopped(*receiver);
+    const auto log = receiver->take_arrivals();
+    REQUIRE(log.size() == 3);
+    REQUIRE(log.front().sequence == 12);
+}
+
 TEST_CASE("everything that is not the stream is counted by what it is") {
     const Bytes key = fresh_key();
     ReceiverOptions options;

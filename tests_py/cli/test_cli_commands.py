@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ import pytest
 from cli.command import (
     KEY,
     MUSIC,
+    PATIENCE,
     VOICECORE,
     Done,
     Here,
@@ -76,6 +78,32 @@ def test_receive_counts_what_is_lost_and_logs_every_packet(tmp_path: Path) -> No
     assert {row["size"] for row in rows} == {"3"}
     times = [int(row["time_ns"]) for row in rows]
     assert times == sorted(times)
+
+
+def test_receive_writes_the_log_as_packets_come(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("older and longer than what comes, " * 100)
+    with receiving("rtp://127.0.0.1:0?mode=none", "--log", log) as (receiver, port):
+        send(port, 10)
+        deadline = time.monotonic() + PATIENCE
+        while len(log.read_text().splitlines()) != 11:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        send(port, 12, skip=4)  # the first ten again, but for one
+        receiver.send_signal(signal.SIGTERM)
+        assert finish(receiver).code == 143
+    rows = list(csv.DictReader(log.read_text().splitlines()))
+    assert [int(row["sequence"]) for row in rows] == [*range(10), 0, 1, 2, 3, *range(5, 12)]
+
+
+def test_receive_whose_log_cannot_be_written_finishes_the_recording(tmp_path: Path) -> None:
+    out = tmp_path / "out.ogg"
+    to = ("--to", f"ogg:{out}", "--log", "/dev/full")
+    with receiving("rtp://127.0.0.1:0?mode=none", *to) as (receiver, _):
+        done = finish(receiver)
+    assert done.code == 4
+    assert "/dev/full: No space left" in done.err
+    assert read_ogg(out).complete
 
 
 def test_receive_says_it_in_words() -> None:

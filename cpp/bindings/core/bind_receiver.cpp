@@ -112,6 +112,14 @@ py::dict statistics(const ReceiverHandle& self) {
     return out;
 }
 
+py::list rows(const std::vector<transport::Arrival>& log) {
+    py::list out{log.size()};
+    for (std::size_t i = 0; i < log.size(); ++i) {
+        out[i] = py::make_tuple(log[i].time_ns, log[i].sequence, log[i].timestamp, log[i].size);
+    }
+    return out;
+}
+
 }  // namespace
 
 void bind_receiver(py::module_& module) {
@@ -130,13 +138,12 @@ void bind_receiver(py::module_& module) {
         .def("arrivals",
              [](const ReceiverHandle& self) {
                  const transport::Receiver& receiver = *self.get().receiver;
-                 const auto log = without_gil([&] { return receiver.arrivals(); });
-                 py::list rows{log.size()};
-                 for (std::size_t i = 0; i < log.size(); ++i) {
-                     rows[i] = py::make_tuple(log[i].time_ns, log[i].sequence, log[i].timestamp,
-                                              log[i].size);
-                 }
-                 return rows;
+                 return rows(without_gil([&] { return receiver.arrivals(); }));
+             })
+        .def("take_arrivals",
+             [](const ReceiverHandle& self) {
+                 transport::Receiver& receiver = *self.get().receiver;
+                 return rows(without_gil([&] { return receiver.take_arrivals(); }));
              })
         .def("stop",
              [](const ReceiverHandle& self) {

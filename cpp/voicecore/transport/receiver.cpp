@@ -184,6 +184,11 @@ std::vector<Arrival> Receiver::arrivals() const {
     return log_;
 }
 
+std::vector<Arrival> Receiver::take_arrivals() {
+    const std::lock_guard lock{mutex_};
+    return std::exchange(log_, {});
+}
+
 void Receiver::run() noexcept {
     enter_native_thread("vc-recv");
     auto reason = EndReason::failed;

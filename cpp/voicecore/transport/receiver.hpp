@@ -69,6 +69,8 @@ class Receiver {
 
     [[nodiscard]] ReceiverStatistics statistics() const;
     [[nodiscard]] std::vector<Arrival> arrivals() const;
+    // The same, and makes room for as many more.
+    [[nodiscard]] std::vector<Arrival> take_arrivals();
 
     // Ends soon: what has arrived is still counted, the file is finished. Idempotent.
     void stop() noexcept;

@@ -8,7 +8,7 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -116,6 +116,7 @@ class ResultFile:
         self._path = path
         self._fd: int | None = None
         self._is_new = False
+        self._begun = False
         # A pipe waits here for its reader: without handlers a signal still ends that.
         if path != "-" and os.path.exists(path):
             self._fd = self._open(0)
@@ -132,16 +133,33 @@ class ResultFile:
         Raises:
             Failure: the disk is full.
         """
+        self.append(data)
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            with self._told_of():
+                os.close(fd)
+
+    def append(self, data: bytes) -> None:
+        """A part of it, in place of what was there if it is the first; in the file at once.
+
+        Raises:
+            Failure: the disk is full.
+        """
         if self._fd is None:
             click.echo(data, nl=False)
             return
         self._is_new = False
-        try:
-            if stat.S_ISREG(os.fstat(self._fd).st_mode):
+        with self._told_of():
+            if not self._begun and stat.S_ISREG(os.fstat(self._fd).st_mode):
                 os.ftruncate(self._fd, 0)
-            with open(self._fd, "wb") as file:
-                self._fd = None
+            self._begun = True
+            with open(self._fd, "wb", closefd=False) as file:
                 file.write(data)
+
+    @contextlib.contextmanager
+    def _told_of(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise Failure(Exit.SINK, error, self._path) from None
 

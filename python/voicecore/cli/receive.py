@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from voicecore import Receiver
 from voicecore.cli import options as opt
-from voicecore.cli.exits import SIGNAL_BASE, Exit, Interrupted
+from voicecore.cli.exits import SIGNAL_BASE, Exit, Failure, Interrupted
 from voicecore.cli.output import ResultFile, print_json, say, stderr_is_terminal
 from voicecore.cli.progress import INTERVAL, StatusLine
 from voicecore.cli.signals import StopSignals
@@ -29,6 +30,9 @@ from voicecore.cli.sink_url import (
     refuse_sink,
 )
 from voicecore.cli.words import clock_time, count, milliseconds, receive_summary
+
+LOG_INTERVAL = 1.0
+"""Seconds between two times that the log is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ by SIGHUP, SIGINT and SIGTERM with the file finished and the result printed.
 @click.option(
     "--log",
     metavar="FILE.csv",
-    help="Write a line for each packet: the kernel's receive time in ns since 1970, "
+    help="Write a line for each packet, as they come: the kernel's receive time in ns since 1970, "
     "sequence number, RTP time stamp, bytes of Opus.",
 )
 @click.option(
@@ -144,15 +148,18 @@ async def _receive(options: ReceiveOptions, log: ResultFile | None) -> int:
             signals.around_stop(line.hide)
             painter = asyncio.create_task(_paint(line, receiver)) if line.shown else None
             try:
-                await signals.guard(receiver.wait())
+                await signals.guard(_until_end(receiver, log))
             except Interrupted:
                 await signals.guard_end(receiver.aclose())
+            except Failure:  # of the log: the recording is finished all the same
+                await signals.guard_end(receiver.aclose())
+                raise
             finally:
                 if painter is not None:
                     painter.cancel()
                     await asyncio.wait([painter])
         if log is not None:
-            log.write(_csv(receiver))
+            log.write(_lines(receiver))
         _report(options, receiver)
         return Exit.DONE if signals.caught is None else SIGNAL_BASE + signals.caught
 
@@ -171,11 +178,29 @@ def _report(options: ReceiveOptions, receiver: Receiver) -> None:
             click.echo(text)
 
 
-def _csv(receiver: Receiver) -> bytes:
+async def _until_end(receiver: Receiver, log: ResultFile | None) -> None:
+    """Wait for the end, and write the log meanwhile: the receiver keeps a million lines only."""
+    end = asyncio.ensure_future(receiver.wait())
+    try:
+        if log is not None:
+            log.append(_csv([("time_ns", "sequence", "timestamp", "size")]))
+            while not (await asyncio.wait([end], timeout=LOG_INTERVAL))[0]:
+                log.append(_lines(receiver))
+        await end
+    finally:
+        end.cancel()
+
+
+def _lines(receiver: Receiver) -> bytes:
+    """Of the packets that came since the last call."""
+    return _csv(
+        (one.time_ns, one.sequence, one.timestamp, one.size) for one in receiver.take_arrivals()
+    )
+
+
+def _csv(rows: Iterable[Iterable[object]]) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("time_ns", "sequence", "timestamp", "size"))
-    writer.writerows((a.time_ns, a.sequence, a.timestamp, a.size) for a in receiver.arrivals())
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
 
 
