@@ -25,17 +25,33 @@ ROOT = Path(__file__).resolve().parent.parent
 MUSIC = ROOT / "examples" / "audio" / "palace.mp3"
 
 
-def native_threads() -> list[str]:
-    """Names of this process's threads that voicecore started."""
-    names = []
+def _threads_of_voicecore() -> dict[str, str]:
+    names = {}
     for task in os.listdir("/proc/self/task"):
         try:
             name = Path(f"/proc/self/task/{task}/comm").read_text().strip()
         except OSError:
             continue
         if name.startswith("vc-"):
-            names.append(name)
+            names[task] = name
     return names
+
+
+def native_threads() -> list[str]:
+    """Names of this process's threads that voicecore started.
+
+    A thread that was joined is listed for another moment: its join is over before its end is.
+    """
+    found = _threads_of_voicecore()
+    for _ in range(5):
+        if not found:
+            break
+        time.sleep(0.05)
+        still = _threads_of_voicecore()
+        if still.keys() == found.keys():
+            break
+        found = still
+    return list(found.values())
 
 
 def open_fds() -> dict[str, str]:
@@ -69,7 +85,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         new = {fd: what for fd, what in open_fds().items() if (fd, what) not in before}
         if (not threads and not new) or time.monotonic() > deadline:
             break
-        time.sleep(0.01)
+        time.sleep(0.05)
     if request.node.get_closest_marker("leaves_blocked_threads") is None:
         assert not threads, f"native threads left: {threads}"
     assert not new, f"descriptors left: {new}"
