@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from voicecore import Command, CommandQueue, Outcome, Scheduler, WrongType
+from voicecore import Command, CommandQueue, Outcome, Scheduler, SyncCommandQueue, WrongType
 
 PATIENCE = 10.0
 
@@ -185,3 +185,52 @@ async def test_a_bug_in_an_async_on_fatal_is_logged(
         with pytest.raises(KeyError):
             await asyncio.wait_for(scheduler.wait(), PATIENCE)
     assert "AttributeError: another bug" in caplog.text
+
+
+class Lost(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("problem", [Lost("gone"), BaseExceptionGroup("two", [Lost()])])
+async def test_a_handler_that_raises_no_exception_fails_its_command_and_ends_the_scheduler(
+    tmp_path: Path, problem: BaseException
+) -> None:
+    fatal: list[BaseException] = []
+    async with scheduler_of(tmp_path / "q.db", on_fatal=fatal.append) as scheduler:
+
+        @scheduler.handler("bad")
+        async def bad(_command: Command) -> None:
+            raise problem
+
+        failed = await outcome(scheduler, "bad")
+        assert (failed.state, failed.error) == ("failed", str(problem))
+        with pytest.raises(type(problem)):
+            await asyncio.wait_for(scheduler.wait(), PATIENCE)
+        assert fatal == [problem]
+
+
+@pytest.mark.parametrize(
+    ("problem", "state"), [(SystemExit(3), "failed"), (KeyboardInterrupt(), "ready")]
+)
+def test_a_handler_that_ends_the_process_ends_its_command_before(
+    tmp_path: Path, problem: BaseException, state: str
+) -> None:
+    path = tmp_path / "q.db"
+
+    async def main() -> None:
+        async with scheduler_of(path) as scheduler:
+
+            @scheduler.handler("bad")
+            async def bad(_command: Command) -> None:
+                raise problem
+
+            await scheduler.wait()
+
+    with SyncCommandQueue(path) as queue:
+        number = queue.enqueue("bad")
+    with pytest.raises(type(problem)):
+        asyncio.run(main())
+    with SyncCommandQueue(path) as queue:
+        found = queue.get(number)
+        assert found is not None
+        assert found.state == state

@@ -104,7 +104,9 @@ class CommandDrain:
                     await scheduler._carry_out(command)
                     if self._done and time.monotonic() - self._done_since > _ACK_PATIENCE:
                         await self._acknowledge()
-            except Exception as problem:
+            except (asyncio.CancelledError, GeneratorExit):
+                raise
+            except BaseException as problem:
                 if not scheduler._supervisor.survives(problem):
                     # The end of the scheduler: what goes back below is for somebody else.
                     scheduler._close_admission()
@@ -162,7 +164,14 @@ class CommandDrain:
             with contextlib.suppress(Exception):
                 await asyncio.shield(self.give_back(command))
             raise
-        except Exception as problem:
+        except GeneratorExit:
+            raise  # thrown away by a closed event loop: nothing can be awaited any more
+        except KeyboardInterrupt:
+            with contextlib.suppress(Exception):  # the user's end, and not this command's fault
+                await asyncio.shield(self.give_back(command))
+            raise
+        except BaseException as problem:
+            # `SystemExit` and groups of such, too: left claimed, it would end the next one as well.
             survived = scheduler._supervisor.survives(problem)
             if survived:
                 scheduler._supervisor.warn("Command %s failed: %s", command.command, problem)
