@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from voicecore.database import DatabaseError
@@ -15,6 +15,7 @@ from voicecore.errors import Closed, InvalidArgument, NotSeekable, StaleClaim, V
 from voicecore.queue import EVERY_KEY, KNOWN_VERBS, STEERING_VERBS, Command
 from voicecore.queue.convert import millis, result_text
 from voicecore.scheduler.given import awaitable
+from voicecore.scheduler.starts import FileRefuses
 
 if TYPE_CHECKING:
     from voicecore import _core
@@ -26,7 +27,7 @@ T = TypeVar("T")
 Handler = Callable[[Command], Awaitable[object]]
 
 _QUEUED_PAUSE: Final = 1.0
-"""Seconds after which a `play` that waits for its key's session looks again."""
+"""Seconds after which a `play` that waits for its key's session, or for the file, looks again."""
 _REPLACE_PATIENCE: Final = 5.0
 _ACK_PATIENCE: Final = 0.005
 """Seconds for which an outcome may wait for those of the commands behind it."""
@@ -150,8 +151,12 @@ class CommandDrain:
                 "Command %s: its lease ran out before it could be carried out", command.command
             )
             return
+        await self._to_its_end(command, self._execute(command))
+
+    async def _to_its_end(self, command: Command, work: Coroutine[Any, Any, object]) -> None:
+        scheduler = self._scheduler
         try:
-            result = await self._execute(command)
+            result = await work
             text = None if result is None else result_text(result)
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -170,6 +175,9 @@ class CommandDrain:
             with contextlib.suppress(Exception):  # the user's end, and not this command's fault
                 await asyncio.shield(self.give_back(command))
             raise
+        except FileRefuses as problem:
+            scheduler._supervisor.warn("Command %s waits: %s", command.command, problem)
+            await self.give_back(command, _QUEUED_PAUSE)
         except BaseException as problem:
             # `SystemExit` and groups of such, too: left claimed, it would end the next one as well.
             survived = scheduler._supervisor.survives(problem)
@@ -237,9 +245,9 @@ class CommandDrain:
             for command in not_begun:
                 await self.give_back(command)
 
-    async def give_back(self, command: Command) -> None:
-        """To whoever claims it next."""
-        await self.finish(command, lambda: self._scheduler.queue.give_back(command))
+    async def give_back(self, command: Command, delay: float = 0.0) -> None:
+        """To whoever claims it next, `delay` seconds from now."""
+        await self.finish(command, lambda: self._scheduler.queue.give_back(command, delay=delay))
 
     async def _fail(self, command: Command, problem: str) -> None:
         self.outcomes["failed"] += 1
@@ -274,12 +282,10 @@ class CommandDrain:
         policy = command.args.get("busy", scheduler._busy)
         if policy == "queue" and scheduler._admitting:
             await self._keep_from_expiring(command)
-            await self.finish(
-                command, lambda: scheduler.queue.give_back(command, delay=_QUEUED_PAUSE)
-            )
+            await self.give_back(command, _QUEUED_PAUSE)
             return None
         if policy == "replace" and scheduler._admitting:
-            scheduler._supervisor.spawn(self._replace(command, entry))
+            scheduler._supervisor.spawn(self._to_its_end(command, self._replace(command, entry)))
             return None
         log.warning("Command play %s: busy", command.entry_id)
         return "busy"
@@ -308,7 +314,7 @@ class CommandDrain:
             waiting = {id: other for id, other in self._waiting.items() if other > now}
             self._waiting = {**waiting, command.id: until / 1000.0}
 
-    async def _replace(self, command: Command, entry: Any) -> None:
+    async def _replace(self, command: Command, entry: Any) -> str:
         """Stop what plays, then start; beside the tick, which waits for nobody."""
         scheduler = self._scheduler
         key = scheduler._starts.key_of(entry, command)
@@ -319,9 +325,7 @@ class CommandDrain:
                 session.stop()
             await asyncio.sleep(0.005)
             started = await scheduler._starts.ask(entry, command)
-        result = "started" if started else "busy"
-        self.outcomes[result] += 1
-        await self.finish(command, lambda: scheduler.queue.ack(command, result))
+        return "started" if started else "busy"
 
     def _steer(self, command: Command) -> str:
         running = self._scheduler._starts.running

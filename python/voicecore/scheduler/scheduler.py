@@ -20,7 +20,7 @@ from voicecore.scheduler.due import DueStarts, checker_of
 from voicecore.scheduler.given import async_function
 from voicecore.scheduler.session import Session, StateRepository
 from voicecore.scheduler.shutdown import ShutdownSteps, install_signal_handlers
-from voicecore.scheduler.starts import SessionStarts
+from voicecore.scheduler.starts import FileRefuses, SessionStarts
 from voicecore.scheduler.statistics import SchedulerStatistics
 from voicecore.scheduler.supervisor import Supervisor
 from voicecore.scheduler.turns import Turns
@@ -325,6 +325,8 @@ class Scheduler:
             return await SqliteScheduleStore(self.queue).get(entry_id)
         except UnknownEntry:
             return None
+        except DatabaseError as problem:
+            raise FileRefuses.because(problem) from problem
 
     async def play_session(self, session: Session) -> None:
         """Play an entry to its end. Cancelled when the scheduler ends and its time is up.

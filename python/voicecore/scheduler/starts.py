@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from voicecore.database import DatabaseError
 from voicecore.errors import InvalidArgument, StaleClaim, WrongType
 from voicecore.queue import Command, key_text
 from voicecore.scheduler.session import Session
@@ -15,6 +16,15 @@ from voicecore.sessions import SessionTaken
 
 if TYPE_CHECKING:
     from voicecore.scheduler.scheduler import Scheduler
+
+
+class FileRefuses(DatabaseError):
+    """The queue's own file takes no lease, or does not tell an entry: the start can be repeated."""
+
+    @classmethod
+    def because(cls, problem: DatabaseError) -> FileRefuses:
+        """As SQLite said it."""
+        return cls(str(problem), problem.sqlite_errorcode)
 
 
 class SessionStarts:
@@ -71,6 +81,8 @@ class SessionStarts:
             await claim.persist(None if command is None else command.id)
         except SessionTaken:
             return False
+        except DatabaseError as problem:
+            raise FileRefuses.because(problem) from problem
         if not scheduler._admitting:
             await claim.release("cancelled")
             return False
