@@ -310,3 +310,26 @@ def test_a_field_never_becomes_two_arguments() -> None:
     template = Template("run --name={command} {key}")
     arguments = template.arguments(sample(command="a b --force", key=None))
     assert arguments == ["run", "--name=a b --force", ""]
+
+
+def test_a_worker_whose_file_is_replaced_ends_with_3_and_one_line(db: Path) -> None:
+    process = subprocess.Popen(
+        command_line(db, "true", "--period", "0.1"), stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while not (db.exists() and db.with_name("jobs.db-wal").exists()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        done = send(db, ("first",))
+        assert outcome(db, done[0]) == "done"
+        for suffix in ("", "-wal", "-shm"):
+            os.rename(f"{db}{suffix}", f"{db}.moved{suffix}")
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    told = [line for line in said.splitlines() if not line.startswith("voicecore: 1 first: done")]
+    assert process.returncode == 3
+    assert len(told) == 1, said
+    assert f"{db} is no longer safe to use" in told[0]

@@ -15,13 +15,14 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from voicecore.database import DatabaseError
-from voicecore.errors import StaleClaim
+from voicecore.errors import Closed, StaleClaim
 from voicecore.queue import Command, CommandQueue, SyncCommandQueue
-from voicecore.scheduler import Scheduler
+from voicecore.scheduler import Scheduler, Session
 
 from .nursery import HERE, Nursery
 
@@ -206,13 +207,14 @@ def test_locks_dropped_by_a_plain_open_and_close_are_noticed(tmp_path: Path) -> 
             queue.audit()
 
 
-async def test_a_scheduler_whose_locks_were_dropped_says_so_and_claims_no_more(
-    tmp_path: Path,
+async def test_a_scheduler_whose_locks_were_dropped_ends_loudly_and_claims_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     db = tmp_path / "queue.db"
     handled = []
+    fatal: list[BaseException] = []
     async with CommandQueue(db, role="worker") as queue:
-        scheduler = Scheduler(None, queue, period=0.05)
+        scheduler = Scheduler(None, queue, period=0.05, on_fatal=fatal.append)
 
         @scheduler.handler("work")
         async def work(command: Command) -> None:
@@ -223,19 +225,48 @@ async def test_a_scheduler_whose_locks_were_dropped_says_so_and_claims_no_more(
         before = await queue.enqueue("work")
         await queue.wait_result(before, timeout=10)
         await asyncio.to_thread(db.read_bytes)
-        async with asyncio.timeout(10):
-            while scheduler.statistics().troubles == 0:
-                await asyncio.sleep(0.01)
-        troubles = scheduler.statistics().troubles
+        with pytest.raises(DatabaseError, match="no longer holds its locks") as caught:
+            await asyncio.wait_for(scheduler.wait(), 10)
         # By whatever connection of this process: it could be lost, or damage the rest.
         with pytest.raises(DatabaseError, match="no longer holds its locks"):
             await queue.enqueue("work")
-        async with asyncio.timeout(10):
-            while scheduler.statistics().troubles < troubles + 3:  # it goes on saying so
-                await asyncio.sleep(0.01)
+        with pytest.raises(Closed, match="its queue file is no longer safe to use"):
+            scheduler.start()
+        assert fatal == [caught.value]
         assert handled == [before]
         assert not scheduler.healthy
+        said = len(caplog.records)
+        await asyncio.sleep(0.3)
         await scheduler.shutdown()
+        assert len(caplog.records) == said  # once, and not with each tick
+        assert said <= 2  # one thread may notice before another looks
+    assert caplog.records[-1].levelname == "CRITICAL"
+
+
+async def test_a_session_ends_in_order_when_its_file_is_gone(tmp_path: Path) -> None:
+    db = tmp_path / "queue.db"
+    ended: list[bool] = []
+
+    async def play(session: Session) -> None:
+        await session.wait_stop()
+        ended.append(session.stop_requested)
+
+    async def load(entry_id: int) -> SimpleNamespace:
+        return SimpleNamespace(id=entry_id, key="a")
+
+    async with CommandQueue(db, role="worker") as queue:
+        scheduler = Scheduler(
+            None, queue, period=0.05, play_session=play, load_entry=load, schedule=False
+        )
+        scheduler.start()
+        await queue.wait_result(await queue.enqueue("play", 1), timeout=10)
+        make_away_with(db, "deleted")
+        with pytest.raises(DatabaseError, match="it was deleted"):
+            await asyncio.wait_for(scheduler.wait(), 10)
+        assert ended == []
+        async with asyncio.timeout(scheduler.SHUTDOWN_TIMEOUT_SECONDS):
+            await scheduler.shutdown()
+        assert ended == [True]
 
 
 # -- locks -----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from voicecore.cli.job import JobEnd, Template, run_job
 from voicecore.cli.keep_awake import keep_awake_option
 from voicecore.cli.output import complain, json_line
 from voicecore.cli.signals import StopSignals
+from voicecore.database import DatabaseError
 from voicecore.errors import VoicecoreError
 from voicecore.queue import Command
 
@@ -107,6 +108,11 @@ class JobScheduler(Scheduler):
             text = f"{command.id} {command.command}: {outcome} in {seconds:.2f} s"
             complain(f"{text} ({end.problem})" if end.problem else text)
 
+    @property
+    def lost_file(self) -> bool:
+        """It has ended, for its queue file is no longer safe to use."""
+        return isinstance(self._supervisor.fatal, DatabaseError)
+
     async def until_empty(self) -> None:
         """Return when nothing waits, runs, or is in hand."""
         while True:
@@ -139,9 +145,10 @@ A command expires only where its sender said so: a play, too, which a bot would 
 after ten minutes.
 
 \b
-Exit codes: 0 ended by --until-empty, 1 internal error, 2 usage, 3 the queue cannot be opened, 129,
-130 and 143 ended by SIGHUP, SIGINT and SIGTERM: programs still running after 6 seconds are ended
-(SIGTERM, two seconds later SIGKILL), and their commands go back into the line.
+Exit codes: 0 ended by --until-empty, 1 internal error, 2 usage, 3 the queue cannot be opened, or
+not be used any more because it was deleted or replaced; 129, 130 and 143 ended by SIGHUP, SIGINT
+and SIGTERM: programs still running after 6 seconds are ended (SIGTERM, two seconds later SIGKILL),
+and their commands go back into the line.
 """,
 )
 @click.option("--db", required=True, type=click.Path(dir_okay=False), help="The queue's file.")
@@ -246,9 +253,14 @@ async def _work(options: WorkOptions) -> int:
             for one in waits:
                 one.cancel()
             ended = await asyncio.gather(*waits, return_exceptions=True)
-        for result in ended:
-            if isinstance(result, Exception):
-                raise result
+        problems = [one for one in ended if isinstance(one, Exception)]
+        for bug in problems:
+            if not isinstance(bug, DatabaseError):
+                raise bug
+        if scheduler.lost_file:
+            return Exit.INPUT  # the log has said why
+        if problems:
+            raise Failure(Exit.INPUT, problems[0], options.db)
         if stop.caught is not None:
             return SIGNAL_BASE + stop.caught
     return Exit.DONE

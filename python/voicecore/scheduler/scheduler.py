@@ -79,7 +79,8 @@ class Scheduler:
             commands start anything.
         remind: an async function of a `Due` reminder. One that fails is called again with each tick
             while the entry's `misfire_grace_time` lasts; not after a restart.
-        on_fatal: called with the exception that ended the loop (D02); may be an async function.
+        on_fatal: called with the exception that ended the loop (D02), also when it is the
+            `DatabaseError` of a queue file that is no longer safe to use; may be an async function.
         budget: commands in hand at a time.
         turn: seconds for which commands are carried out before a tick that is due, and with it the
             schedule, has its turn; then they go on. A handler that takes longer is not interrupted.
@@ -185,8 +186,8 @@ class Scheduler:
         makes its own scheduler.
 
         Raises:
-            Closed: it has ended, by `shutdown`, by a bug (which is the cause), with its loop or
-                with its task; or it belongs to another loop.
+            Closed: it has ended, by `shutdown`, by a bug or with its queue file (`__cause__`),
+                with its loop or with its task; or it belongs to another loop.
             RuntimeError: no loop is running.
         """
         loop = asyncio.get_running_loop()
@@ -199,7 +200,7 @@ class Scheduler:
             raise Closed("the scheduler belongs to another event loop; make one for each")
         if not (self.running and self.healthy):
             fatal = self._supervisor.fatal
-            why = "its task was cancelled" if fatal is None else f"of a bug, {type(fatal).__name__}"
+            why = self._supervisor.cause or "its task was cancelled"
             raise Closed(f"the scheduler has ended: {why}; make a new one") from fatal
         return self._runner
 
@@ -222,6 +223,9 @@ class Scheduler:
 
         Raises:
             Closed: it has not been started, or runs on another event loop.
+            DatabaseError: the queue file is no longer safe to use: deleted, replaced, or its locks
+                were dropped. A new process, or a new queue once all of this one's that have the
+                file open are closed, begins anew.
         """
         if self._runner is None:
             raise Closed("the scheduler has not been started")
@@ -237,8 +241,8 @@ class Scheduler:
 
     @property
     def healthy(self) -> bool:
-        """For a health check: false once a bug has ended the loop, and once the queue file is no
-        longer safe to use, so that nothing is claimed any more.
+        """For a health check: false once a bug has ended the loop, or the queue file, which is no
+        longer safe to use.
         """
         return self._supervisor.healthy and not (self._native and self._native.condemned)
 

@@ -96,7 +96,9 @@ class ShutdownSteps:
         await asyncio.wait([runner])
 
     async def _clear_state(self) -> None:
-        await self._scheduler.state_repo.clear()
+        native = self._scheduler._native
+        if native is None or not native.condemned:  # such a file takes nothing more
+            await self._scheduler.state_repo.clear()
 
     async def _close_client(self) -> None:
         close: Any = getattr(self._scheduler.client, "close", None)

@@ -13,7 +13,7 @@ class SchedulerStatistics:
     """A snapshot."""
 
     healthy: bool
-    """False once a bug has ended the loop."""
+    """As `Scheduler.healthy`."""
     ticks: int
     """Ticks of the native grid."""
     missed: int

@@ -25,18 +25,24 @@ class Supervisor:
     """Starts background tasks and judges failures (lesson R13, R22, D02).
 
     What `Scheduler.recoverable` names is logged and survived. Everything else is a bug: it ends
-    the scheduler, and is loud.
+    the scheduler, and is loud. So does a queue file that is not safe to use any more.
+
+    Attributes:
+        fatal: what ended the scheduler.
+        cause: of what it ended, in words.
+        warnings: how often something was survived.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self.fatal: BaseException | None = None
+        self.cause = ""
         self.warnings = 0
         self._stopping: asyncio.Task[None] | None = None
 
     @property
     def healthy(self) -> bool:
-        """No bug has ended the scheduler."""
+        """Neither a bug nor the loss of its file has ended the scheduler."""
         return self.fatal is None
 
     def survives(self, problem: BaseException) -> bool:
@@ -101,18 +107,28 @@ class Supervisor:
                 self._scheduler._leave_native(), name="voicecore-stop"
             )
 
+    def lose_file(self, problem: Exception) -> None:
+        """The queue file is not safe to use any more, and never will be for this process: going on
+        would mean to be deaf."""
+        log.critical("The scheduler has ended: %s", told(problem))
+        self._end(problem, "its queue file is no longer safe to use")
+
     def _die(self, bug: BaseException) -> None:
         if self.fatal is not None:
             if bug is not self.fatal:
                 log.error("And another bug, after the one that ended it", exc_info=bug)
             return
-        self.fatal = bug
-        scheduler = self._scheduler
         log.critical("The scheduler has ended because of a bug", exc_info=bug)
+        self._end(bug, f"of a bug, {type(bug).__name__}")
+
+    def _end(self, fatal: BaseException, cause: str) -> None:
+        self.fatal = fatal
+        self.cause = cause
+        scheduler = self._scheduler
         self._stop_native()
         if scheduler._runner is not None and not scheduler._runner.done():
             scheduler._runner.cancel()
         if scheduler.on_fatal is not None:
-            told = scheduler.on_fatal(bug)
-            if inspect.isawaitable(told):
-                self.spawn(_wait_for(told))
+            answer = scheduler.on_fatal(fatal)
+            if inspect.isawaitable(answer):
+                self.spawn(_wait_for(answer))

@@ -151,7 +151,14 @@ class Turns:
         elif kind == _core.EventKind.TROUBLE and self.native is not None:
             trouble = self.native.trouble()
             if trouble is not None:
-                self._scheduler._supervisor.warn("The queue file: %s", from_native(*trouble))
+                self._on_trouble(from_native(*trouble), self.native.condemned)
+
+    def _on_trouble(self, problem: Exception, for_good: bool) -> None:
+        supervisor = self._scheduler._supervisor
+        if not for_good or self._scheduler._shutdown is not None:
+            supervisor.warn("The queue file: %s", problem)
+        elif supervisor.healthy:
+            supervisor.lose_file(problem)
 
     def _on_steered(self) -> None:
         scheduler = self._scheduler
