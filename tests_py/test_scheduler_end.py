@@ -330,3 +330,49 @@ async def test_a_session_may_ask_for_the_shutdown(tmp_path: Path) -> None:
         assert asked.is_set()
         rows = await queue.execute("SELECT outcome, state FROM bot_sessions")
         assert rows == [("done", "ended")]
+
+
+class Drain(Scheduler):
+    """Claims by itself, so that nobody renews what it has in hand."""
+
+    async def _take_commands(self) -> list[Command]:
+        return await super()._take_commands()
+
+
+@pytest.mark.parametrize(("kind", "begun"), [(Drain, ["slow"]), (Scheduler, ["slow", "note"])])
+async def test_a_command_whose_lease_ran_out_in_hand_is_not_begun(
+    tmp_path: Path, kind: type[Scheduler], begun: list[str]
+) -> None:
+    path = tmp_path / "q.db"
+    begins: list[str] = []
+    taken: list[Command] = []
+    async with (
+        CommandQueue(path, role="worker", lease=0.2) as queue,
+        CommandQueue(path) as other,
+    ):
+        scheduler = kind(None, queue, schedule=False, turn=10)
+
+        @scheduler.handler("slow")
+        async def slow(_command: Command) -> None:
+            begins.append("slow")
+            await asyncio.sleep(0.5)  # native claims are renewed meanwhile
+            taken.extend(await other.claim(2))
+
+        @scheduler.handler("note")
+        async def note(_command: Command) -> None:
+            begins.append("note")
+
+        numbers = [await queue.enqueue(verb, key=verb) for verb in ("slow", "note")]
+        scheduler.start()
+        await scheduler.wait_started()
+        async with asyncio.timeout(10):
+            while len(begins) < len(begun) or not (taken or kind is Scheduler):
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+        assert begins == begun
+        assert [one.attempt for one in taken] == ([2, 2] if kind is Drain else [])
+        for command in taken:
+            await other.ack(command)
+        for number in numbers:
+            assert (await queue.wait_result(number, 5)).state == "done"
+        await scheduler.shutdown()

@@ -59,6 +59,8 @@ class JobScheduler(Scheduler):
         self._last = time.monotonic()
         began = time.monotonic()
         try:
+            if await self._commands.is_lost(command):
+                return
             end = await run_job(
                 self._options.template.arguments(command),
                 command,
@@ -66,8 +68,9 @@ class JobScheduler(Scheduler):
                 # Records and what programs say would be mixed.
                 stdout=sys.stderr.fileno() if self._options.json else None,
             )
-        except asyncio.CancelledError:
-            # The worker ends: somebody else does it, from the beginning.
+        except (asyncio.CancelledError, DatabaseError):
+            # The worker ends, or cannot tell whether it is ours: somebody else does it, from the
+            # beginning.
             with contextlib.suppress(VoicecoreError):
                 await self._finish(command, lambda: self.queue.give_back(command))
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -132,12 +133,34 @@ class CommandDrain:
         # Of different keys, all of them: what is urgent need not wait for what came before.
         return sorted(kept + taken, key=lambda one: (not one.overtakes, -one.priority))
 
-    def _is_lost(self, command: Command) -> bool:
-        """Claimed natively, and not ours any more: whoever has it now carries it out, or nobody."""
-        native = self._scheduler._native
-        if native is None or self._scheduler._drains_itself:
-            return False
-        return not native.holds(command.id, command.attempt or 0)
+    async def is_lost(self, command: Command) -> bool:
+        """Not ours any more: whoever has it now carries it out, or nobody. Says so, then.
+
+        Raises:
+            FileRefuses: it cannot be told now.
+        """
+        scheduler = self._scheduler
+        native = scheduler._native
+        lost = (
+            native is not None
+            and not scheduler._drains_itself
+            and not native.holds(command.id, command.attempt or 0)
+        )
+        if not lost and (command.lease_until or math.inf) <= scheduler.queue.now():
+            # Renewed meanwhile, or over: after a stop of the whole process, the loop can come to
+            # it before the native thread has looked.
+            try:
+                await scheduler.queue.renew(command)
+            except StaleClaim:
+                lost = True
+                self._forget(command)
+            except DatabaseError as problem:
+                raise FileRefuses.because(problem) from problem
+        if lost:
+            scheduler._supervisor.warn(
+                "Command %s: its lease ran out before it could be carried out", command.command
+            )
+        return lost
 
     async def carry_out(self, command: Command) -> None:
         """One command: done, failed, or given back when this is cancelled.
@@ -145,13 +168,7 @@ class CommandDrain:
         Within `run` the outcomes of several share a transaction; anywhere else, in a drain of the
         user's own, a command has ended when this returns.
         """
-        scheduler = self._scheduler
-        if self._is_lost(command):
-            scheduler._supervisor.warn(
-                "Command %s: its lease ran out before it could be carried out", command.command
-            )
-            return
-        await self._to_its_end(command, self._execute(command))
+        await self._to_its_end(command, self._begin(command))
 
     async def _to_its_end(self, command: Command, work: Coroutine[Any, Any, object]) -> None:
         scheduler = self._scheduler
@@ -256,6 +273,9 @@ class CommandDrain:
     def _forget(self, command: Command) -> None:
         if self._scheduler._native is not None:
             self._scheduler._native.forget(command.id)
+
+    async def _begin(self, command: Command) -> object:
+        return None if await self.is_lost(command) else await self._execute(command)
 
     async def _execute(self, command: Command) -> object:
         """The result; None when somebody else finishes the command later."""
