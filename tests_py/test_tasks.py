@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import gc
 import inspect
 import logging
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import aiohttp
@@ -1023,3 +1025,87 @@ def test_a_refused_change_leaves_the_loop_as_it_was() -> None:
 def test_a_loop_has_a_name() -> None:
     assert tasks.loop(name="tick")(nothing).name == "tick"
     assert tasks.loop()(nothing).name == "voicecore-tasks: nothing"
+
+
+async def _twice(seen: list[str], what: str) -> None:
+    seen.append(what)
+
+
+async def test_a_partial_is_a_body_and_names_its_loop() -> None:
+    seen: list[str] = []
+    body = functools.partial(functools.partial(_twice, seen), "ran")
+    loop = tasks.loop(seconds=0, count=2)(body)
+    await loop.start()
+    assert seen == ["ran", "ran"]
+    assert loop.name == "voicecore-tasks: _twice"
+
+
+class Odd(BaseException):
+    pass
+
+
+async def test_a_listed_base_exception_is_retried_and_one_that_is_not_ends_the_loop() -> None:
+    ticker = Ticker(VirtualClock())
+    ticker.then = [Odd()]
+    loop = ticker.loop(hours=1)
+    loop.add_exception_type(Odd)
+    task = loop.start()
+    quiet()
+    await ticker.clock.advance(1)
+    assert ticker.runs == [0.0, 1.0]
+    loop.remove_exception_type(Odd)
+    ticker.then = [Odd()]
+    await ticker.clock.advance(3600)
+    assert loop.failed()
+    with pytest.raises(Odd):
+        await task
+
+
+@pytest.mark.parametrize("ends", [SystemExit, KeyboardInterrupt])
+def test_the_end_of_the_process_is_never_retried_whatever_is_listed(
+    ends: type[BaseException],
+) -> None:
+    async def main() -> None:
+        ticker = Ticker(VirtualClock())
+        ticker.then = [ends()]
+        loop = ticker.loop(seconds=0)
+        loop.add_exception_type(BaseException)
+        await loop.start()
+
+    with pytest.raises(ends):
+        asyncio.run(main())
+
+
+def test_none_is_no_part_of_a_period() -> None:
+    loop = tasks.loop(seconds=None, minutes=5, hours=None)(_twice)
+    assert (loop.seconds, loop.minutes, loop.hours) == (0, 5, 0)
+    loop.change_interval(seconds=None, minutes=1)
+    assert (loop.seconds, loop.minutes, loop.hours) == (0, 1, 0)
+    loop.change_interval(seconds=None, time=dt.time(8))
+    assert loop.time == [dt.time(8, tzinfo=dt.UTC)]
+
+
+def test_times_of_day_are_sorted() -> None:
+    loop = tasks.loop(time=[dt.time(9, tzinfo=BERLIN), dt.time(8), dt.time(7, tzinfo=BERLIN)])
+    assert [time.hour for time in loop(_twice).time or ()] == [7, 8, 9]
+
+
+@pytest.mark.parametrize("when", [{"seconds": 1}, {"time": dt.time(8)}])
+async def test_cancel_in_before_loop_runs_after_loop_and_never_the_body(when: Any) -> None:
+    seen: list[str] = []
+
+    @tasks.loop(**when)
+    async def body() -> None:
+        seen.append("body")
+
+    @body.before_loop
+    async def before() -> None:
+        body.cancel()
+
+    @body.after_loop
+    async def after() -> None:
+        seen.append(f"after, {body.is_being_cancelled()}")
+
+    with pytest.raises(asyncio.CancelledError):
+        await body.start()
+    assert seen == ["after, True"]

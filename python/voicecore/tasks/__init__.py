@@ -16,6 +16,9 @@ Code written for `discord.ext.tasks` changes its import. What differs is when th
 - A recoverable error is retried (after 1, 2, 4 … 300 s, or at the next due time if that is sooner).
   Any other ends the loop loudly: the `error` hook, asyncio's exception handler, `failed()`,
   `unhealthy()`, and the exception itself for whoever awaits the task.
+- `cancel()` in `before_loop` ends the loop before its first run, and `after_loop` is awaited: with
+  a period as well, not only with `time=`.
+- A period is at most 366 days. What is longer has a date: `time=`, and a look at the calendar.
 
 discord.py is not needed and not imported.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, overload
@@ -48,9 +49,9 @@ class Loop(LoopTask, Generic[F]):
         self,
         coro: F,
         *,
-        seconds: float = 0,
-        minutes: float = 0,
-        hours: float = 0,
+        seconds: float | None = 0,
+        minutes: float | None = 0,
+        hours: float | None = 0,
         time: dt.time | Sequence[dt.time] | None = None,
         count: int | None = None,
         reconnect: bool = True,
@@ -64,12 +65,12 @@ class Loop(LoopTask, Generic[F]):
             coro,
             None if count is None else _validate.whole("count", count, 1, 2**63 - 1),
             reconnect,
-            f"voicecore-tasks: {coro.__qualname__}" if name is None else name,
+            f"voicecore-tasks: {_name_of(coro)}" if name is None else name,
             _validate.number("misfire_grace_time", misfire_grace_time, 0, 86_400.0, "seconds"),
             retry_delay,
             SystemClock() if clock is None else clock,
         )
-        self._attribute = coro.__name__
+        self._attribute = _name_of(coro).rpartition(".")[2]
         self.change_interval(seconds=seconds, minutes=minutes, hours=hours, time=time)
 
     # -- per instance ------------------------------------------------------------------------------
@@ -123,7 +124,10 @@ class Loop(LoopTask, Generic[F]):
         return coro
 
     def after_loop(self, coro: H) -> H:
-        """Decorator: awaited when the loop ends, however it ends, if `before_loop` got through."""
+        """Decorator: awaited when the loop ends, however it ends, if `before_loop` got through.
+
+        Also when that has called `cancel`.
+        """
         self._after = _coroutine_function("after_loop", coro)
         return coro
 
@@ -178,7 +182,12 @@ class Loop(LoopTask, Generic[F]):
 
     @overload
     def change_interval(
-        self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, time: None = None
+        self,
+        *,
+        seconds: float | None = 0,
+        minutes: float | None = 0,
+        hours: float | None = 0,
+        time: None = None,
     ) -> None: ...
     @overload
     def change_interval(self, *, time: dt.time | Sequence[dt.time]) -> None: ...
@@ -186,17 +195,17 @@ class Loop(LoopTask, Generic[F]):
     def change_interval(
         self,
         *,
-        seconds: float = 0,
-        minutes: float = 0,
-        hours: float = 0,
+        seconds: float | None = 0,
+        minutes: float | None = 0,
+        hours: float | None = 0,
         time: dt.time | Sequence[dt.time] | None = None,
     ) -> None: ...
     def change_interval(
         self,
         *,
-        seconds: float = 0,
-        minutes: float = 0,
-        hours: float = 0,
+        seconds: float | None = 0,
+        minutes: float | None = 0,
+        hours: float | None = 0,
         time: dt.time | Sequence[dt.time] | None = None,
     ) -> None:
         """Change the timing, at once: a waiting loop, also before its first run, waits anew.
@@ -204,7 +213,7 @@ class Loop(LoopTask, Generic[F]):
         A new period is counted from the last due time. New times of day begin now.
 
         Args:
-            seconds, minutes, hours: added up, 0 to 366 days; 0 runs without a pause.
+            seconds, minutes, hours: added up, 0 to 366 days; 0 runs without a pause. None is 0.
             time: one time of day or several, each in its own zone, UTC without one.
 
         Raises:
@@ -212,9 +221,9 @@ class Loop(LoopTask, Generic[F]):
             WrongType: not numbers or times, or both kinds together (also a TypeError).
         """
         most = _validate.MAX_SECONDS
-        seconds = _validate.number("seconds", seconds, -most, most)
-        minutes = _validate.number("minutes", minutes, -most, most)
-        hours = _validate.number("hours", hours, -most, most)
+        seconds = _validate.number("seconds", 0 if seconds is None else seconds, -most, most)
+        minutes = _validate.number("minutes", 0 if minutes is None else minutes, -most, most)
+        hours = _validate.number("hours", 0 if hours is None else hours, -most, most)
         if time is not None and any((seconds, minutes, hours)):
             raise WrongType("time: cannot be combined with seconds, minutes or hours")
         slots = () if time is None else _times.slots_of(time)
@@ -232,8 +241,9 @@ class Loop(LoopTask, Generic[F]):
 
         From the start: `OSError`, `TimeoutError`, and `discord.GatewayNotFound`,
         `discord.ConnectionClosed` and `aiohttp.ClientError` where those packages are in use.
-        A loop over the command queue adds `voicecore.DatabaseError`. Cancellation, `SystemExit` and
-        `KeyboardInterrupt` are never retried, whatever is listed (R13).
+        A loop over the command queue adds `voicecore.DatabaseError`. Any class can be listed, a
+        `BaseException` of one's own as well; but cancellation, `SystemExit` and `KeyboardInterrupt`
+        are never retried, whatever is listed (R13).
 
         Raises:
             WrongType: not an exception class.
@@ -277,7 +287,7 @@ class Loop(LoopTask, Generic[F]):
 
     @property
     def time(self) -> list[dt.time] | None:
-        """The times of day, each with its zone; None with a period."""
+        """The times of day, sorted, each with its zone; None with a period."""
         return [slot.time.replace(tzinfo=slot.zone) for slot in self._slots] or None
 
     @property
@@ -324,6 +334,12 @@ class Loop(LoopTask, Generic[F]):
         return self.is_running() and not self._is_being_cancelled
 
 
+def _name_of(function: Callable[..., object]) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__qualname__", type(function).__name__))
+
+
 def _coroutine_function(what: str, function: H) -> H:
     if not inspect.iscoroutinefunction(function):
         raise WrongType(f"{what}: got {function!r}, expected a coroutine function (async def)")
@@ -333,9 +349,9 @@ def _coroutine_function(what: str, function: H) -> H:
 @overload
 def loop(
     *,
-    seconds: float = 0,
-    minutes: float = 0,
-    hours: float = 0,
+    seconds: float | None = 0,
+    minutes: float | None = 0,
+    hours: float | None = 0,
     count: int | None = None,
     reconnect: bool = True,
     name: str | None = None,

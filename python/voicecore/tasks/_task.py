@@ -36,6 +36,9 @@ DEFAULT_TYPES: tuple[type[BaseException] | tuple[str, str], ...] = (
 )
 LEAST_RETRY_SECONDS = 1.0
 
+# Of the loop or of the process; nothing that a body could try again.
+_ENDS = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
+
 
 def default_retry_delay(failures: int) -> float:
     """Seconds before the next try: 1, 2, 4 … 300.
@@ -176,7 +179,9 @@ class LoopTask:
             self._due = one.local if one else None
             try:
                 completed = await self._run(plan, args, kwargs)
-            except Exception:
+            except _ENDS:
+                raise
+            except BaseException:
                 plan.finish()  # who starts it again must not meet the same bug at once
                 raise
             plan.finish()
@@ -194,7 +199,9 @@ class LoopTask:
         while True:
             try:
                 await self._body(*args, **kwargs)
-            except Exception as error:
+            except _ENDS:
+                raise
+            except BaseException as error:
                 if not self.reconnect or not survivable(error, self._recoverable()):
                     raise
                 failures += 1

@@ -39,7 +39,7 @@ class Occurrence(NamedTuple):
 
 
 def slots_of(time: dt.time | Sequence[dt.time]) -> tuple[Slot, ...]:
-    """The distinct slots of a `time=` argument, in the order given; a naive time is UTC.
+    """The distinct slots of a `time=` argument, by what their clocks show; a naive time is UTC.
 
     Raises:
         WrongType: not a time or a sequence of times, or a zone of pytz, whose offsets are wrong
@@ -58,7 +58,7 @@ def slots_of(time: dt.time | Sequence[dt.time]) -> tuple[Slot, ...]:
         if hasattr(one.tzinfo, "localize"):
             raise WrongType(f"time: got the pytz zone {one.tzinfo} at index {index}, use zoneinfo")
         slots[Slot(one.replace(tzinfo=None, fold=0), one.tzinfo or _UTC)] = None
-    return tuple(slots)
+    return tuple(sorted(slots, key=lambda slot: slot.time))
 
 
 def first_valid(naive: dt.datetime, zone: dt.tzinfo) -> float:
