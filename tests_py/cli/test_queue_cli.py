@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from cli.command import Here, finish, start
+from cli.command import MUSIC, Here, finish, start
 from voicecore.cli.queue_tail import Tail
 from voicecore.cli.queue_words import table_row
 from voicecore.queue import Command, CommandQueue, SyncCommandQueue
@@ -114,14 +114,15 @@ def test_add_says_whether_an_existing_command_answers_for_it(here: Here, db: Pat
 def test_a_command_that_another_sender_was_faster_with_is_an_existing_one(
     here: Here, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    enqueue = SyncCommandQueue.enqueue
+    enqueue_many = SyncCommandQueue.enqueue_many
 
-    def beaten(queue: SyncCommandQueue, *args: Any, **fields: Any) -> int:
-        with SyncCommandQueue(db) as other:
-            enqueue(other, "y", dedup_key="d")
-        return enqueue(queue, *args, **fields)
+    def beaten(queue: SyncCommandQueue, commands: list[Any]) -> list[int]:
+        if commands:
+            with SyncCommandQueue(db) as other:
+                other.enqueue("y", dedup_key="d")
+        return enqueue_many(queue, commands)
 
-    monkeypatch.setattr(SyncCommandQueue, "enqueue", beaten)
+    monkeypatch.setattr(SyncCommandQueue, "enqueue_many", beaten)
     ended = here("queue", "add", "x", "--dedup", "d", "--db", db, "--json")
     assert (ended.json["id"], ended.json["existing"]) == (1, True)
 
@@ -160,6 +161,48 @@ def test_a_wrong_command_line_is_code_2(
     ended = here("queue", *arguments, "--db", db)
     assert ended.code == 2
     assert says in ended.one_line()
+
+
+@pytest.mark.parametrize("field", ["verb", "--key", "--dedup", "--requested-by", "--args"])
+def test_a_refused_command_makes_no_file(here: Here, tmp_path: Path, field: str) -> None:
+    wrong = [""] if field == "verb" else ["play", field, "" if field == "--key" else "\udc80"]
+    ended = here("queue", "add", *wrong, "--db", tmp_path / "new.db")
+    assert ended.code == 2
+    assert ended.one_line()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("to", ["a full disk", "nobody"])
+@pytest.mark.parametrize(("more", "code"), [([], 0), (["--json"], 0), (["--wait", "0"], 7)])
+def test_a_command_that_is_sent_is_no_failure_because_stdout_takes_nothing(
+    db: Path, to: str, more: list[str], code: int
+) -> None:
+    if to == "nobody":
+        reader, out = os.pipe()
+        os.close(reader)
+    else:
+        out = os.open("/dev/full", os.O_WRONLY)
+    try:
+        ended = finish(start("queue", "add", "play", "--db", db, *more, stdout=out))
+    finally:
+        os.close(out)
+    assert ended.code == code
+    if code == 0:
+        assert "command 1 is in the queue; stdout cannot say so" in ended.one_line()
+    with SyncCommandQueue(db) as queue:
+        assert [one.id for one in queue.peek()] == [1]
+
+
+@pytest.mark.parametrize("command", [["queue", "list"], ["queue", "stats"], ["probe", MUSIC]])
+def test_a_reader_that_has_gone_is_code_1_and_silence(db: Path, command: list[str]) -> None:
+    more = ["--db", str(db)] if command[0] == "queue" else []
+    reader, out = os.pipe()
+    os.close(reader)
+    try:
+        ended = finish(start(*command, *more, stdout=out))
+    finally:
+        os.close(out)
+    assert (ended.code, ended.err) == (1, "")
 
 
 def test_the_file_can_come_from_the_environment(

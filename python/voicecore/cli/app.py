@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import sys
@@ -14,7 +13,7 @@ import click
 
 from voicecore import __version__
 from voicecore.cli.exits import Exit, Interrupted, exit_code, text_of
-from voicecore.cli.output import complain, flush_stderr, say
+from voicecore.cli.output import complain, flush_stderr, give_up_stdout, say
 
 COMMANDS: Final = ("doctor", "play", "probe", "queue", "receive", "schedule", "transcode", "work")
 """Each is a module of its own that has a command of its name."""
@@ -81,8 +80,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output has gone: nothing to say, and nobody to say it to.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_stdout()
         return Exit.INTERNAL
     except BaseException as error:
         if isinstance(error, (SystemExit, GeneratorExit)):

@@ -42,6 +42,14 @@ def flush_stderr() -> None:
         _give_up_stderr()
 
 
+def give_up_stdout() -> None:
+    """Its reader has gone, or it is full: what its buffer keeps, and what comes, leads nowhere."""
+    with contextlib.suppress(OSError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
 def _give_up_stderr() -> None:
     # Its buffer keeps what could not be written, and every flush tries again.
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # for good

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -11,15 +13,16 @@ import click
 from voicecore.cli import options as opt
 from voicecore.cli import queue_words as words
 from voicecore.cli.durations import NEVER, Duration
-from voicecore.cli.exits import Exit, Interrupted, one_line
+from voicecore.cli.exits import Exit, Interrupted, one_line, text_of
 from voicecore.cli.odd_values import seconds, text
-from voicecore.cli.output import complain, json_line, print_json
+from voicecore.cli.output import complain, give_up_stdout, json_line, print_json
 from voicecore.cli.queue_file import db_option, json_option, open_queue
 from voicecore.cli.queue_tail import Tail
 from voicecore.cli.tables import local, print_pairs, print_table, span
 from voicecore.cli.words import count
 from voicecore.errors import QueueTimeout
-from voicecore.queue import Command, Outcome, SyncCommandQueue, Value
+from voicecore.queue import Command, NewCommand, Outcome, SyncCommandQueue, Value
+from voicecore.queue.convert import row_of_new
 
 _MAX = 2**63 - 1
 _PRUNE_BATCH = 1000
@@ -106,32 +109,49 @@ def add(
     fields: dict[str, Any] = {}
     if expires_after is not None:
         fields["expires_after"] = None if expires_after == NEVER else expires_after
-    args = words.args_of(args_text)
+    command = NewCommand(
+        verb,
+        entry,
+        key=key,
+        args=words.args_of(args_text),
+        requested_by=requested_by,
+        dedup_key=dedup,
+        delay=delay,
+        priority=priority,
+        max_attempts=max_attempts,
+        overtakes=overtakes,
+        **fields,
+    )
+    row_of_new(command, time.time())  # what is refused makes no file
     with open_queue(path, create=True) as file:
         before = None if dedup is None else _changes(file)
-        id = file.enqueue(
-            verb,
-            entry,
-            key=key,
-            args=args,
-            requested_by=requested_by,
-            dedup_key=dedup,
-            delay=delay,
-            priority=priority,
-            max_attempts=max_attempts,
-            overtakes=overtakes,
-            **fields,
-        )
+        (id,) = file.enqueue_many([command])
         existing = dedup is not None and _changes(file) == before
         if existing and not as_json:
-            click.echo(f"Command {id} has this dedup key and answers for it; none was sent.")
+            with _committed(id):
+                click.echo(f"Command {id} has this dedup key and answers for it; none was sent.")
         if wait is not None:
             return _wait(file, id, existing, wait, as_json)
-        if as_json:
-            print_json("queue add", {"id": id, "existing": existing})
-        elif not existing:
-            click.echo(f"Command {id} is in the queue.")
+        with _committed(id):
+            if as_json:
+                print_json("queue add", {"id": id, "existing": existing})
+            elif not existing:
+                click.echo(f"Command {id} is in the queue.")
         return Exit.DONE
+
+
+@contextlib.contextmanager
+def _committed(id: int) -> Iterator[None]:
+    """Around what is printed of a command that is in the file for good.
+
+    Where stdout takes nothing, the exit code says what became of the command all the same: whoever
+    takes it for a failure sends it twice.
+    """
+    try:
+        yield
+    except OSError as problem:
+        give_up_stdout()
+        complain(f"command {id} is in the queue; stdout cannot say so: {text_of(problem)}")
 
 
 def _changes(file: SyncCommandQueue) -> Value:
@@ -147,12 +167,18 @@ def _wait(file: SyncCommandQueue, id: int, existing: bool, seconds: float, as_js
     except QueueTimeout:
         if not as_json:
             complain(f"command {id} has not ended within {span(seconds)}; it stays in the queue")
-    if as_json:
-        record = None if outcome is None else words.outcome_record(outcome)
-        answer = {"id": id, "existing": existing, "timed_out": outcome is None, "outcome": record}
-        print_json("queue add", answer)
-    elif outcome is not None:
-        click.echo(f"Command {id}: {outcome.text}")
+    with _committed(id):
+        if as_json:
+            record = None if outcome is None else words.outcome_record(outcome)
+            answer = {
+                "id": id,
+                "existing": existing,
+                "timed_out": outcome is None,
+                "outcome": record,
+            }
+            print_json("queue add", answer)
+        elif outcome is not None:
+            click.echo(f"Command {id}: {outcome.text}")
     return Exit.TIMED_OUT if outcome is None else _exit_of(outcome)
 
 
