@@ -10,16 +10,19 @@ is the order of lines. Times are CLOCK_MONOTONIC, which all processes of a machi
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from voicecore.errors import StaleClaim
-from voicecore.queue import Command, NewCommand, SyncCommandQueue
+from voicecore.queue import Command, CommandQueue, NewCommand, SyncCommandQueue
+from voicecore.scheduler import Scheduler, Session
 
 MANY_TRIES = 1_000_000
 """So that no command is given up for the number of times that its holders were killed."""
@@ -105,11 +108,50 @@ def hold_the_lock(db: str, log: str, seconds: float) -> None:
     connection.execute("ROLLBACK")
 
 
+def schedule(db: str, log: str, lease: float) -> None:
+    """A scheduler with a session and a slow handler, until it is told to quit."""
+    asyncio.run(_schedule(db, Log(log), lease))
+
+
+async def _schedule(db: str, lines: Log, lease: float) -> None:
+    async def play(session: Session) -> None:
+        lines.write("plays", session.attempt)
+        await session.wait_stop()
+        lines.write("silent", session.claim.held)
+
+    async def load(entry_id: int) -> SimpleNamespace:
+        return SimpleNamespace(id=entry_id, key="radio")
+
+    async with CommandQueue(db, role="worker", lease=lease) as queue:
+        scheduler = Scheduler(
+            None, queue, period=0.1, turn=10, play_session=play, load_entry=load, schedule=False
+        )
+
+        @scheduler.handler("hold")
+        async def hold(_command: Command) -> None:
+            lines.write("holds")
+            await asyncio.sleep(lease / 2)
+
+        @scheduler.handler("next")
+        async def follow(command: Command) -> None:
+            lines.write("next", command.attempt)
+
+        @scheduler.handler("quit")
+        async def leave(_command: Command) -> None:
+            lines.write("healthy", scheduler.healthy)
+            await scheduler.shutdown()
+
+        scheduler.start()
+        await scheduler.wait()
+        await scheduler.shutdown()
+
+
 ACTORS: Mapping[str, Callable[..., None]] = {
     "send": send,
     "work": work,
     "sleep_on_it": sleep_on_it,
     "hold_the_lock": hold_the_lock,
+    "schedule": schedule,
 }
 
 

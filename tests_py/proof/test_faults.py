@@ -450,3 +450,113 @@ def test_a_worker_stopped_for_longer_than_its_lease_is_refused(
         found = queue.get(id)
         assert found is not None
         assert (found.state, found.attempt) == (("done", 2) if taken else ("claimed", 1))
+
+
+def test_a_scheduler_stopped_for_longer_than_its_lease_leaves_everything_to_the_next_holder(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    db, log = tmp_path / "queue.db", tmp_path / "log"
+    lease = 1.0
+    with SyncCommandQueue(db) as queue:
+        pid = nursery.start("schedule", db=db, log=log, lease=lease)
+        try:
+            play = queue.enqueue("play", 1)
+            assert queue.wait_result(play, timeout=20).text == "started"
+            wait_for_line(log, "plays 1")
+            queue.enqueue_many([("hold", None, "a"), ("next", None, "b")])
+            wait_for_line(log, "holds")
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(lease + 0.2)
+            taken = queue.claim(10)
+            assert [(one.command, one.attempt) for one in taken] == [("hold", 2), ("next", 2)]
+            assert asyncio.run(take_session(db, "radio")) == 2
+            os.kill(pid, signal.SIGCONT)
+            wait_for_line(log, "silent False")
+            for command in taken:
+                queue.ack(command)
+            # What was given to nobody else goes on: the scheduler has lost its leases, not its way.
+            queue.wait_result(queue.enqueue("next", key="c"), timeout=20)
+            assert queue.wait_result(queue.enqueue("quit"), timeout=20).state == "done"
+            assert nursery.wait(pid) == 0
+            pid = 0
+            assert queue.execute("SELECT attempt, outcome FROM bot_sessions") == [(2, None)]
+        finally:
+            if pid:
+                os.kill(pid, signal.SIGCONT)
+                nursery.kill(pid)
+    lines = log.read_text().splitlines()
+    assert sorted(lines) == ["healthy True", "holds", "next 1", "plays 1", "silent False"]
+
+
+async def take_session(db: Path, key: str) -> int:
+    async with CommandQueue(db) as queue:
+        return await queue.lease_session(key)
+
+
+def wait_for_line(log: Path, line: str) -> None:
+    deadline = time.monotonic() + 20
+    while not log.exists() or line not in log.read_text().splitlines():
+        assert time.monotonic() < deadline, line
+        time.sleep(0.002)
+
+
+# -- a child of a fork -----------------------------------------------------------------------------
+
+FORKED = """
+import asyncio, os, signal, sys, warnings
+import voicecore
+warnings.simplefilter("ignore")
+
+def refused(what):
+    try:
+        what()
+    except voicecore.Closed:
+        return
+    os._exit(2)
+
+def child(queue, scheduler):
+    signal.alarm(20)
+    refused(lambda: queue.enqueue("work"))
+    refused(queue.claim)
+    refused(lambda: scheduler._native.take())
+    os._exit(0)
+
+async def main(db):
+    ran = []
+    scheduler = voicecore.Scheduler(queue=db, period=0.05, schedule=False)
+
+    @scheduler.handler("work")
+    async def work(command):
+        ran.append((command.key, os.getpid()))
+
+    scheduler.start()
+    await scheduler.wait_started()
+    with voicecore.SyncCommandQueue(db) as queue:
+        queue.peek()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                child(queue, scheduler)
+            finally:
+                os._exit(3)
+        code = os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, pid, 0))[1])
+        await scheduler.queue.wait_result(queue.enqueue("work", key="parent"), 10)
+        queue.audit()
+    healthy = scheduler.healthy
+    await scheduler.shutdown()
+    print(code, healthy, sorted(key for key, pid in ran if pid == os.getpid()))
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_a_forked_child_may_not_use_its_parents_queue_and_harms_neither_it_nor_the_scheduler(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", FORKED, tmp_path / "queue.db"],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.stdout.strip() == "0 True ['parent']", done.stderr
