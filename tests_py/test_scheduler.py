@@ -312,6 +312,17 @@ async def test_ticks_do_not_burst_after_a_long_stall(rig: Make) -> None:  # R10
         assert after.missed - before.missed == 29
 
 
+async def test_a_shorter_period_makes_nothing_missed_that_was_never_due(rig: Make) -> None:
+    async with rig(period=60.0, schedule=False) as r:
+        await r.time.advance(30)
+        before = r.scheduler.statistics()
+        r.scheduler.change_interval(seconds=1)
+        await r.time.advance(5)
+        after = r.scheduler.statistics()
+        assert after.missed == before.missed
+        assert after.ticks - before.ticks == 6  # one at once, the last due
+
+
 async def test_a_step_of_the_wall_clock_moves_no_tick(rig: Make) -> None:
     async with rig() as r:
         await r.time.advance(10)

@@ -176,7 +176,11 @@ void TickScheduler::leave_to_owner(Verb verb) noexcept {
 void TickScheduler::set_period(Nanoseconds period) {
     {
         const std::lock_guard lock{mutex_};
+        // From the last tick on. Of a shorter period, times that have passed were never due: the
+        // latest of them is due now, and none of the others was missed.
         next_tick_ += period - period_;
+        const TimePoint at = now();
+        if (period < period_ && next_tick_ < at) next_tick_ += (at - next_tick_) / period * period;
         period_ = period;
     }
     nudge();
