@@ -1,6 +1,7 @@
 #!/bin/sh
 # The proofs of the command queue. Without an argument the short forms, as in every test run;
-# `tools/proof.sh full` takes about six minutes: 100,000 commands, 500 kills, 10,000 sequences.
+# `tools/proof.sh full` takes about ten minutes: 100,000 commands, 500 kills of workers,
+# 500 of bots, 10,000 sequences.
 set -eu
 cd "$(dirname "$0")/.."
 python=.venv/bin/python

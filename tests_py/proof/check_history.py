@@ -90,8 +90,8 @@ def check(db: str, logs: Iterable[str], *, killed: bool) -> tuple[dict[str, int]
     wrong += [f"command {id} ended as {row[1]}" for id, row in history.items() if row[1] != "done"]
     if not killed:
         wrong += [f"command {id} was never committed" for id in history if id not in committed]
-    wrong += _check_runs(history, runs, killed)
-    wrong += _check_keys(history, runs, killed)
+    wrong += check_runs(history, runs, killed)
+    wrong += check_keys(history, runs, killed)
     repeated = len(runs) - len({run.id for run in runs})
     figures = {
         "committed": len(committed),
@@ -105,7 +105,7 @@ def check(db: str, logs: Iterable[str], *, killed: bool) -> tuple[dict[str, int]
     return figures, wrong
 
 
-def _check_runs(history: dict[int, tuple], runs: list[Run], killed: bool) -> list[str]:  # type: ignore[type-arg]
+def check_runs(history: dict[int, tuple], runs: list[Run], killed: bool) -> list[str]:  # type: ignore[type-arg]
     wrong = []
     by_id: dict[int, list[Run]] = defaultdict(list)
     for run in runs:
@@ -131,7 +131,7 @@ def _check_runs(history: dict[int, tuple], runs: list[Run], killed: bool) -> lis
     return wrong
 
 
-def _check_keys(history: dict[int, tuple], runs: list[Run], killed: bool) -> list[str]:  # type: ignore[type-arg]
+def check_keys(history: dict[int, tuple], runs: list[Run], killed: bool) -> list[str]:  # type: ignore[type-arg]
     wrong = []
     by_key: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
