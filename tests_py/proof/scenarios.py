@@ -1,4 +1,4 @@
-"""Everything that writes to a queue file, each as one step that a process can die in.
+"""What writes to a queue file, each as one step that a process can die in.
 
 `prepare` makes a file, `play` opens it in a child that dies before the n-th step of SQL, and does
 one thing. Every clock and owner is fixed, so that the file's contents can be compared.
@@ -7,6 +7,7 @@ one thing. Every clock and owner is fixed, so that the file's contents can be co
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,13 @@ from typing import Any
 
 from voicecore import _core
 from voicecore.queue import Command, CommandQueue, SyncCommandQueue
+from voicecore.schedule import (
+    Interval,
+    Policy,
+    ScheduleChecker,
+    ScheduleEntry,
+    SqliteScheduleStore,
+)
 
 NOW = 1_700_000_000.0
 LEASE = 30.0
@@ -74,6 +82,31 @@ def last_try(path: str) -> None:
     with _at(path, NOW - 1) as queue:
         queue.enqueue("work", key="a")
         queue.claim()
+
+
+def several_held(path: str) -> None:
+    """Commands of three keys that the holder has claimed, and one that somebody else has."""
+    with _at(path, NOW - 2, "other") as queue:
+        queue.enqueue("work", key="d")
+        queue.claim()
+    with _at(path, NOW - 1) as queue:
+        queue.enqueue_many([("work", None, key) for key in ("a", "b", "c", "a")])
+        queue.claim(3)
+
+
+def schedule(path: str) -> None:
+    """Two entries with several occurrences that are due, and a command that waits."""
+
+    async def add() -> None:
+        async with CommandQueue(path, owner=HOLDER, wall_clock=lambda: NOW - 25) as queue:
+            await queue.enqueue("work", key="a")
+            store = SqliteScheduleStore(queue)
+            every = Policy(coalesce="all")
+            for key, seconds, policy in (("a", 20, Policy()), ("b", 10, every)):
+                entry = ScheduleEntry(key, Interval(seconds), key=key, policy=policy)
+                await store.add(entry, now=queue.now())
+
+    asyncio.run(add())
 
 
 def finished(path: str) -> None:
@@ -172,6 +205,30 @@ async def _give_back(queue: CommandQueue) -> object:
     return None
 
 
+async def _ack_many(queue: CommandQueue) -> object:
+    held = [one for one in await queue.peek() if one.state == "claimed"]
+    mine = [one for one in held if one.owner == HOLDER]
+    assert len(mine) == 3
+    return await queue.ack_many([(one, f"by {one.key}") for one in mine])
+
+
+async def _fail(queue: CommandQueue) -> object:
+    await queue.fail(await _held_one(queue), "broke")
+    return None
+
+
+async def _checkpoint(queue: CommandQueue) -> object:
+    await queue.enqueue("work", key="y")  # so that there is something in the log
+    return await queue._do(queue._native.checkpoint(True))
+
+
+async def _check_schedule(queue: CommandQueue) -> object:
+    checker = ScheduleChecker(
+        SqliteScheduleStore(queue), queue.now, lambda: 0.0, owner=HOLDER, as_commands=True
+    )
+    return await checker.check(reminders=False)
+
+
 async def _two_transactions(queue: CommandQueue) -> object:
     await queue.enqueue("work", key="y")
     return await queue.enqueue("work", key="z")
@@ -187,6 +244,8 @@ SCENARIOS: dict[str, Scenario] = {
     "enqueue_many": Scenario(line, _many),
     "claim": Scenario(line, _claim),
     "ack": Scenario(held, _ack),
+    "ack_many": Scenario(several_held, _ack_many),
+    "fail with tries left": Scenario(held, _fail),
     "nack with tries left": Scenario(held, _nack),
     "nack without": Scenario(last_try, _nack),
     "renew": Scenario(held, _renew),
@@ -198,6 +257,8 @@ SCENARIOS: dict[str, Scenario] = {
     "renew a session": Scenario(session, lambda queue: queue.renew_session("a", 1)),
     "end a session": Scenario(session, lambda queue: queue.end_session("a", 1)),
     "clear the dead": Scenario(dead_holder, lambda queue: queue.clear_dead()),
+    "send what the schedule has due": Scenario(schedule, _check_schedule),
+    "enqueue, and move the log into the file": Scenario(line, _checkpoint),
     "prune": Scenario(finished, lambda queue: queue.prune(500)),
 }
 
@@ -207,14 +268,14 @@ PLANTED = {NOT_ATOMIC: Scenario(line, _two_transactions)}
 
 
 def play(name: str, db: str, die_at: int, report: str) -> None:
-    """Do it, die before the n-th step (0: never). In the end the report has the number of steps."""
+    """Do it, die before the n-th step (0: never). In the end the report has each step's text."""
     hook = _core.FaultHook(die_at)
 
     async def run() -> None:
         queue = CommandQueue(db, owner=HOLDER, lease=LEASE, wall_clock=lambda: NOW, fault_hook=hook)
         async with queue:
             await (SCENARIOS | PLANTED)[name].act(queue)
-            Path(report).write_text(str(hook.steps))
+            Path(report).write_text(json.dumps(hook.trace()))
             if die_at:
                 os._exit(0)  # before it is closed: the log is still there
 
@@ -222,7 +283,14 @@ def play(name: str, db: str, die_at: int, report: str) -> None:
 
 
 # Not bot_workers: who is there is announced, not promised.
-TABLES = ("bot_commands", "bot_command_history", "bot_sessions", "voicecore_schema")
+TABLES = (
+    "bot_commands",
+    "bot_command_history",
+    "bot_sessions",
+    "schedule_entries",
+    "schedule_occurrences",
+    "voicecore_schema",
+)
 
 
 def contents(db: str) -> dict[str, Any]:

@@ -120,5 +120,7 @@ def test_a_killed_worker_that_left_two_of_a_key_behind_is_found(db: Path) -> Non
 
 
 def test_a_step_that_is_not_all_or_nothing_is_found(nursery: Nursery, ram: Path) -> None:
-    with pytest.raises(AssertionError, match="died before step"):
+    with pytest.raises(
+        AssertionError, match=r"two transactions: died before step .*, 'BEGIN IMMEDIATE'"
+    ):
         all_or_nothing(nursery, ram, NOT_ATOMIC)

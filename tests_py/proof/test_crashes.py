@@ -48,18 +48,20 @@ def all_or_nothing(nursery: Nursery, ram: Path, name: str) -> None:
     copy_of(template, db)
     assert nursery.run(name, db=db, die_at=0, report=report) == 0
     after = contents(str(db))
-    steps = int(report.read_text())
+    texts: list[str] = json.loads(report.read_text())
+    steps = len(texts)
     report.unlink()
     assert steps >= 4
     done = []
-    for step in range(1, steps + 1):
+    for step, text in enumerate(texts, 1):
+        where = f"{name}: died before step {step} of {steps}, {text!r}"
         copy_of(template, db)
-        assert nursery.run(name, db=db, die_at=step, report=report) == KILLED, step
-        assert not report.exists(), step
+        assert nursery.run(name, db=db, die_at=step, report=report) == KILLED, where
+        assert not report.exists(), where
         found = contents(str(db))
-        assert found in (before, after), f"died before step {step} of {steps}"
+        assert found in (before, after), where
         done.append(found == after)
-        everything_ends(db, name)
+        everything_ends(db, where)
     if before != after:
         # It is done from COMMIT on, and not before.
         assert done == sorted(done)
@@ -69,7 +71,7 @@ def all_or_nothing(nursery: Nursery, ram: Path, name: str) -> None:
     assert contents(str(db)) == after, "what was reported as done is lost"
 
 
-def everything_ends(db: Path, name: str) -> None:
+def everything_ends(db: Path, where: str) -> None:
     """One lease later a worker gets through the whole line: nothing is stuck, nothing is lost."""
     later = NOW + LEASE
     with SyncCommandQueue(db, lease=LEASE, wall_clock=lambda: later) as queue:
@@ -78,10 +80,10 @@ def everything_ends(db: Path, name: str) -> None:
         tries = {one.id: one.attempt for one in queue.peek()}
         while claimed := queue.claim(10):
             for command in claimed:
-                assert command.attempt == tries[command.id] + 1
+                assert command.attempt == tries[command.id] + 1, where
                 queue.ack(command)
-        assert queue.peek() == [], name
-        assert sent <= {one.id for one in queue.history()}
+        assert queue.peek() == [], where
+        assert sent <= {one.id for one in queue.history()}, where
 
 
 def test_a_kill_at_any_moment_loses_nothing_and_repeats_at_most_one_of_each_key(
