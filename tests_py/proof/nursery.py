@@ -74,10 +74,12 @@ def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _child(name: str, arguments: Mapping[str, Any]) -> int:
     from .actors import ACTORS, act
-    from .scenarios import play
+    from .scenarios import play, run_a_scheduler
 
     try:
-        if name in ACTORS:
+        if name == run_a_scheduler.__name__:
+            run_a_scheduler(**arguments)
+        elif name in ACTORS:
             act(name, arguments)
         else:
             play(name, **arguments)

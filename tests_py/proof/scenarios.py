@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from voicecore import _core
+from voicecore import Scheduler, Session, _core
 from voicecore.queue import Command, CommandQueue, SyncCommandQueue
 from voicecore.schedule import (
     Interval,
@@ -24,6 +24,7 @@ from voicecore.schedule import (
     ScheduleEntry,
     SqliteScheduleStore,
 )
+from voicecore.testing import VirtualTime
 
 NOW = 1_700_000_000.0
 LEASE = 30.0
@@ -278,6 +279,47 @@ def play(name: str, db: str, die_at: int, report: str) -> None:
             Path(report).write_text(json.dumps(hook.trace()))
             if die_at:
                 os._exit(0)  # before it is closed: the log is still there
+
+    asyncio.run(run())
+
+
+def run_a_scheduler(db: str, die_at: int, report: str) -> None:
+    """Twelve seconds of a scheduler that starts two sessions, carries work out and renews leases.
+
+    In virtual time, so that the steps are the same ones each time.
+    """
+    hook = _core.FaultHook(die_at)
+    time = VirtualTime(NOW)
+
+    async def play_session(session: Session) -> None:
+        await session.wait_stop()
+
+    async def load_entry(entry_id: int) -> ScheduleEntry:
+        return ScheduleEntry("one", Interval(60), key=f"k{entry_id}", id=entry_id)
+
+    async def run() -> None:
+        async with CommandQueue(
+            db, owner=HOLDER, lease=LEASE, role="worker", wall_clock=time.time, fault_hook=hook
+        ) as queue:
+            await queue.enqueue_many([("play", 1), ("play", 2), ("work", None, "w")])
+            scheduler = Scheduler(
+                queue=queue,
+                time=time,
+                play_session=play_session,
+                load_entry=load_entry,
+                schedule=False,
+                doorbell=False,
+            )
+
+            @scheduler.handler("work")
+            async def work(_command: Command) -> None:
+                pass
+
+            scheduler.start()
+            await scheduler.wait_started()
+            await time.advance(12.0)
+            await scheduler.shutdown()
+            Path(report).write_text(json.dumps(hook.trace()))
 
     asyncio.run(run())
 
