@@ -87,6 +87,9 @@ class Terminal:
         )
 
     def _own_session(self) -> None:
+        # As in a terminal, also where these tests run behind nohup or in a shell's background.
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
         # In the child: a session whose terminal this is, as under a terminal emulator.
         os.setsid()
         os.close(os.open(os.ttyname(0), os.O_RDWR))
