@@ -7,56 +7,55 @@ using namespace voicecore;
 using namespace voicecore::playback;
 using namespace std::chrono_literals;
 
-TEST_CASE(
-    "streams that become ready together are spread over the grids within the admission time") {
+namespace {
+
+// A clock with many streams, each of which has its packets already.
+struct Crowd {
     ManualClock clock;
     FeedQueue feed;
     FrameClock frame_clock{clock, TimePoint{}, feed};
     RecordingSink sink;
     RecordingListener events;
     std::vector<std::unique_ptr<Stream>> streams;
-    for (std::uint64_t i = 0; i < 30; ++i) {
-        streams.push_back(std::make_unique<Stream>(i, 8, sink, events, TimePoint{}));
-        streams.back()->claim()->packet.index = 0;
-        streams.back()->publish(1);
-        frame_clock.attach(*streams.back());
+
+    void play(std::uint64_t packets) {
+        Stream& stream = *streams.emplace_back(
+            std::make_unique<Stream>(streams.size(), 32, sink, events, TimePoint{}));
+        for (std::uint64_t i = 0; i < packets; ++i) {
+            stream.claim()->packet.index = i;
+            stream.publish(i + 1);
+        }
+        frame_clock.attach(stream);
     }
-    frame_clock.run_due();
-    std::vector<std::size_t> each_turn{sink.sent.size()};
-    for (int turn = 0; turn < FrameClock::kAdmission / FrameClock::kPhase; ++turn) {
+    // What one turn sends; then a phase passes.
+    std::size_t turn() {
         const std::size_t before = sink.sent.size();
-        clock.set(clock.now() + FrameClock::kPhase);
         frame_clock.run_due();
-        each_turn.push_back(sink.sent.size() - before);
+        clock.set(clock.now() + FrameClock::kPhase);
+        return sink.sent.size() - before;
     }
-    REQUIRE(sink.sent.size() == 30);
-    for (const std::size_t sent : each_turn) REQUIRE(sent <= 10);
+};
+
+}  // namespace
+
+TEST_CASE(
+    "streams that become ready together are spread over the grids within the admission time") {
+    Crowd crowd;
+    for (int i = 0; i < 30; ++i) crowd.play(1);
+    for (int turn = 0; turn <= FrameClock::kAdmission / FrameClock::kPhase; ++turn) {
+        REQUIRE(crowd.turn() <= 10);
+    }
+    REQUIRE(crowd.sink.sent.size() == 30);
 }
 
 TEST_CASE("the grids between are joined when those in use are crowded, and not before") {
     constexpr int kInUse = FrameClock::kGroups / 2;
-    ManualClock clock;
-    FeedQueue feed;
-    FrameClock frame_clock{clock, TimePoint{}, feed};
-    RecordingSink sink;
-    RecordingListener events;
-    std::vector<std::unique_ptr<Stream>> streams;
+    Crowd crowd;
     const auto period = [&](int joining) {
         std::vector<std::size_t> turns;
         for (int turn = 0; turn < FrameClock::kGroups; ++turn) {
-            for (int i = 0; i < joining / FrameClock::kGroups; ++i) {
-                Stream& stream = *streams.emplace_back(
-                    std::make_unique<Stream>(streams.size(), 32, sink, events, TimePoint{}));
-                for (std::uint64_t packet = 0; packet < 20; ++packet) {
-                    stream.claim()->packet.index = packet;
-                    stream.publish(packet + 1);
-                }
-                frame_clock.attach(stream);
-            }
-            const std::size_t before = sink.sent.size();
-            frame_clock.run_due();
-            if (const auto sent = sink.sent.size() - before; sent > 0) turns.push_back(sent);
-            clock.set(clock.now() + FrameClock::kPhase);
+            for (int i = 0; i < joining / FrameClock::kGroups; ++i) crowd.play(20);
+            if (const auto sent = crowd.turn(); sent > 0) turns.push_back(sent);
         }
         return turns;
     };
@@ -163,40 +162,27 @@ TEST_CASE("a stream that comes during a stall has missed nothing of it") {
 
 TEST_CASE(
     "rings with plenty left share one wake-up of the feeders in a period, dry ones do not wait") {
-    ManualClock clock;
-    FeedQueue feed;
-    FrameClock frame_clock{clock, TimePoint{}, feed};
-    RecordingSink sink;
-    RecordingListener events;
-    std::vector<std::unique_ptr<Stream>> streams;
-    const auto play = [&](std::size_t packets) {
-        Stream& stream = *streams.emplace_back(
-            std::make_unique<Stream>(streams.size(), 32, sink, events, TimePoint{}));
-        for (std::uint64_t i = 0; i < packets; ++i) {
-            stream.claim()->packet.index = i;
-            stream.publish(i + 1);
-        }
-        frame_clock.attach(stream);
-    };
+    Crowd crowd;
     const auto woken_in_a_period = [&] {
         int woken = 0;
         for (int turn = 0; turn < FrameClock::kGroups; ++turn) {
-            clock.set(clock.now() + FrameClock::kPhase);
-            frame_clock.run_due();
-            if (feed.wake.wait_until(TimePoint{})) ++woken;
+            crowd.clock.set(crowd.clock.now() + FrameClock::kPhase);
+            crowd.frame_clock.run_due();
+            if (crowd.feed.wake.wait_until(TimePoint{})) ++woken;
         }
         return woken;
     };
-    for (int i = 0; i < 10; ++i) play(14);  // one packet above the low water, on several grids
+    for (int i = 0; i < 10; ++i)
+        crowd.play(14);  // one packet above the low water, on several grids
     const int woken = woken_in_a_period() + woken_in_a_period() + woken_in_a_period();
     int asked = 0;
-    feed.wanting.take_all([&](Stream&) { ++asked; });
+    crowd.feed.wanting.take_all([&](Stream&) { ++asked; });
     REQUIRE(asked == 10);
     REQUIRE(woken >= 1);
     REQUIRE(woken <= 2);
-    play(2);
-    play(2);
-    frame_clock.run_due();
+    crowd.play(2);
+    crowd.play(2);
+    crowd.frame_clock.run_due();
     REQUIRE(woken_in_a_period() >= 1);
-    REQUIRE_FALSE(feed.wanting.empty());
+    REQUIRE_FALSE(crowd.feed.wanting.empty());
 }

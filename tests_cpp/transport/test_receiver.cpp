@@ -25,6 +25,14 @@ ReceiverOptions plain_options() {
     return out;
 }
 
+// The same, recording into a.ogg of that folder.
+ReceiverOptions recording_options(const TemporaryDirectory& dir) {
+    auto options = plain_options();
+    options.ogg = OggOptions{};
+    options.ogg->path = dir.file("a.ogg");
+    return options;
+}
+
 std::unique_ptr<UdpSink> sink_to(const Receiver& receiver, CipherMode mode = CipherMode::none,
                                  const Bytes& key = {}, std::uint32_t ssrc = 1) {
     UdpOptions options;
@@ -287,9 +295,7 @@ TEST_CASE("a receiver with a duration ends by itself, and tells") {
 
 TEST_CASE("a recording has the packets in order, each once") {
     TemporaryDirectory dir;
-    auto options = plain_options();
-    options.ogg = OggOptions{};
-    options.ogg->path = dir.file("a.ogg");
+    auto options = recording_options(dir);
     auto receiver = open_receiver(options);
     const RawSender sender{*receiver};
     for (const unsigned i : {0U, 1U, 3U, 2U, 2U, 4U, 6U, 5U, 7U}) {
@@ -305,9 +311,7 @@ TEST_CASE("a recording has the packets in order, each once") {
 
 TEST_CASE("silence takes the place of what was lost or not sent, so that the timing stays") {
     TemporaryDirectory dir;
-    auto options = plain_options();
-    options.ogg = OggOptions{};
-    options.ogg->path = dir.file("a.ogg");
+    auto options = recording_options(dir);
     auto receiver = open_receiver(options);
     const RawSender sender{*receiver};
     const Bytes packet{0xFC, 0xFF, 0xFE};
@@ -330,9 +334,7 @@ TEST_CASE("silence takes the place of what was lost or not sent, so that the tim
 
 TEST_CASE("a packet that comes after its place was filled is left out of the recording") {
     TemporaryDirectory dir;
-    auto options = plain_options();
-    options.ogg = OggOptions{};
-    options.ogg->path = dir.file("a.ogg");
+    auto options = recording_options(dir);
     auto receiver = open_receiver(options);
     const RawSender sender{*receiver};
     for (const unsigned i : {0U, 2U, 3U, 4U, 5U, 6U, 7U, 8U, 1U, 9U}) {
@@ -361,9 +363,7 @@ TEST_CASE("without filling, the packets follow one another") {
 
 TEST_CASE("a sender that starts anew is recorded on, without a hole") {
     TemporaryDirectory dir;
-    auto options = plain_options();
-    options.ogg = OggOptions{};
-    options.ogg->path = dir.file("a.ogg");
+    auto options = recording_options(dir);
     auto receiver = open_receiver(options);
     const RawSender sender{*receiver};
     for (std::uint16_t i = 0; i < 300; ++i) sender.send_rtp(i, 960U * i, packet_of(i));
@@ -376,9 +376,7 @@ TEST_CASE("a sender that starts anew is recorded on, without a hole") {
 
 TEST_CASE("a packet replayed or far too late leaves the recording and its length alone") {
     TemporaryDirectory dir;
-    auto options = plain_options();
-    options.ogg = OggOptions{};
-    options.ogg->path = dir.file("a.ogg");
+    auto options = recording_options(dir);
     auto receiver = open_receiver(options);
     const RawSender sender{*receiver};
     for (std::uint16_t i = 0; i < 400; ++i) {
@@ -396,9 +394,7 @@ TEST_CASE("a packet replayed or far too late leaves the recording and its length
 
 TEST_CASE("a packet that waits for a lost one is written after 60 ms without any") {
     TemporaryDirectory dir;
-    auto options = plain_options();
-    options.ogg = OggOptions{};
-    options.ogg->path = dir.file("a.ogg");
+    auto options = recording_options(dir);
     options.ogg->page_packets = 1;
     auto receiver = open_receiver(options);
     const RawSender sender{*receiver};
@@ -428,9 +424,7 @@ TEST_CASE("a full disk ends the receiver with errno and the path") {
 
 TEST_CASE("destroying a receiver in the middle of a stream finishes its file") {
     TemporaryDirectory dir;
-    auto options = plain_options();
-    options.ogg = OggOptions{};
-    options.ogg->path = dir.file("a.ogg");
+    auto options = recording_options(dir);
     {
         auto receiver = open_receiver(options);
         const RawSender sender{*receiver};
