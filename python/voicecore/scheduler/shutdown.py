@@ -57,10 +57,11 @@ class ShutdownSteps:
                 await step()
         except TimeoutError:
             log.warning("Shutdown: %s took longer than %.1f s", step.__name__.strip("_"), left)
-        except self._scheduler.recoverable() as problem:
-            log.warning("Shutdown: %s failed: %s", step.__name__.strip("_"), problem)
-        except Exception:
-            log.exception("Shutdown: %s failed", step.__name__.strip("_"))
+        except Exception as problem:
+            if self._scheduler._supervisor.survives(problem):
+                log.warning("Shutdown: %s failed: %s", step.__name__.strip("_"), problem)
+            else:
+                log.exception("Shutdown: %s failed", step.__name__.strip("_"))
 
     async def _give_back(self) -> None:
         await self._scheduler._give_back_handed()
