@@ -1,6 +1,6 @@
 #!/bin/sh
 # The proofs of the command queue. Without an argument the short forms, as in every test run;
-# `tools/proof.sh full` takes about a quarter of an hour: 100,000 commands, 500 kills of workers,
+# `tools/proof.sh full` takes several minutes: 100,000 commands, 500 kills of workers,
 # 500 of bots, 10,000 sequences of steps on the queue and 1,000 on the scheduler.
 set -eu
 cd "$(dirname "$0")/.."
