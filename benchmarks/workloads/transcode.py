@@ -5,15 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from benchmarks.lab import VOICECORE, Bar, Lab, interleave
+from benchmarks.climb import DELIVERED, Side, climb
+from benchmarks.lab import VOICECORE, Bar, Lab
 
 NAME = "transcode"
 TITLE = "Transcoding: N streams of mp3"
 
 STREAMS = 150
-DELIVERED = 99.9
-SIZES = (1, 10, 40)
+SIZES = (1, 10, 20, 40, 60, STREAMS)
+QUICK_SIZES = (10, STREAMS)
 PEER_SIZES = (10, 20, 40, 60)
+REPEATS = {10: 2, STREAMS: 3}
+"""Where every side delivers, and where the bars are; elsewhere once."""
 PEERS = (
     ("discord.py FFmpegPCMAudio", "ffmpeg pcm", False),
     ("discord.py FFmpegPCMAudio, tuned", "ffmpeg pcm", True),
@@ -23,27 +26,27 @@ PEERS = (
 
 
 def run(lab: Lab) -> dict[str, Any]:
-    rows: list[dict[str, Any]] = []
-    ours = partial(lab.window, VOICECORE, work="mp3", file=lab.media.mp3)
-    for size in () if lab.quick else SIZES:
-        lab.note(f"{size} mp3 streams, voicecore")
-        rows.append({"side": "voicecore", **ours(streams=size, window_s=lab.seconds(3.5))})
-    lab.note(f"{STREAMS} mp3 streams, voicecore")
-    job = partial(ours, streams=STREAMS, window_s=lab.seconds(5.0))
-    rows.append({"side": "voicecore", **interleave(lab.repeats(3), [("it", job)])["it"]})
-    for side, work, tuned in PEERS[:1] if lab.quick else PEERS:
-        for size in PEER_SIZES[:1] if lab.quick else PEER_SIZES:
-            lab.note(f"{size} mp3 streams, {side}")
-            found = lab.peer_window(
-                work=work,
-                tuned=tuned,
-                streams=size,
-                file=lab.media.mp3,
-                window_s=lab.seconds(3.5),
-            )
-            rows.append({"side": side, **found})
-            if found["delivered"] < DELIVERED:
-                break
+    def ours(streams: int) -> dict[str, Any]:
+        window = lab.seconds(5.0 if streams == STREAMS else 3.5)
+        return lab.window(
+            VOICECORE, work="mp3", file=lab.media.mp3, streams=streams, window_s=window
+        )
+
+    sides = [Side("voicecore", ours, QUICK_SIZES if lab.quick else SIZES, climbs_on=True)]
+    theirs = partial(lab.peer_window, file=lab.media.mp3, window_s=lab.seconds(3.5))
+    sides += [
+        Side(
+            name,
+            partial(theirs, work=work, tuned=tuned),
+            PEER_SIZES[:1] if lab.quick else PEER_SIZES,
+        )
+        for name, work, tuned in (PEERS[:1] if lab.quick else PEERS)
+    ]
+    rows = climb(
+        sides,
+        repeats=lambda size: lab.repeats(REPEATS.get(size, 1)),
+        note=lambda size: lab.note(f"{size} mp3 streams"),
+    )
     return {"rows": rows, "bars": [bar.record() for bar in _bars(rows)]}
 
 
