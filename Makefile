@@ -12,7 +12,7 @@ unexport FILE
 help:
 	@echo "make demo [FILE=song.mp3]   play a file natively over loopback, and beside discord.py; see demo-out/"
 	@echo "make test                   every test, C++ and Python"
-	@echo "make bench                  the benchmarks, beside their peers (35 minutes; reports in benchmarks/)"
+	@echo "make bench                  the benchmarks, beside their peers (40 minutes; reports in benchmarks/)"
 	@echo "make clean                  remove build/, .venv/ and demo-out/"
 
 setup:

@@ -13,6 +13,8 @@ FRAME_NS = 20_000_000
 BURST_NS = 1_000_000
 """Packets of one stream closer than this came in one burst."""
 EDGE_NS = 500_000_000
+CROWD_NS = 10_000_000
+"""Half a period: what is on time comes alone in it."""
 BUFFER_NS = 60_000_000
 """Depth of the jitter buffer whose concealment is counted."""
 
@@ -74,6 +76,14 @@ def longest_run(holds: npt.NDArray[Any]) -> int:
     return int(runs.max()) if len(runs) else 0
 
 
+def most_within(times: npt.NDArray[Any], span: int) -> int:
+    """Most of them within any stretch of `span`; `times` are sorted."""
+    if len(times) == 0:
+        return 0
+    until = np.searchsorted(times, times + span)
+    return int((until - np.arange(len(times))).max())
+
+
 def analyse(rows: Rows, t0: int, t1: int, streams: int) -> dict[str, Any]:
     """One window of one run.
 
@@ -91,7 +101,7 @@ def analyse(rows: Rows, t0: int, t1: int, streams: int) -> dict[str, Any]:
     due = streams * periods
     missing = (streams - len(parts)) * periods
     lost = concealed = 0
-    burst, caught_up = 1, 0
+    burst, caught_up, crowd, breaks = 1, 0, 0, 0
     gaps: list[npt.NDArray[Any]] = []
     lateness: list[npt.NDArray[Any]] = []
     for part in parts.values():
@@ -102,6 +112,8 @@ def analyse(rows: Rows, t0: int, t1: int, streams: int) -> dict[str, Any]:
         gaps.append(gap)
         # Packets in a row that are less than 1 ms apart; 1 when every packet stands alone.
         burst = max(burst, longest_run(gap < BURST_NS) + 1)
+        crowd = max(crowd, most_within(times, CROWD_NS))
+        breaks += int((gap > BUFFER_NS).sum())
         steps = np.mod(np.diff(part["sequence"].astype(np.int64)), 1 << 16)
         lost += int((steps[steps < 32768] - 1).sum())
         stamps = np.cumsum(np.mod(np.diff(part["timestamp"].astype(np.int64)), 1 << 32))
@@ -125,6 +137,8 @@ def analyse(rows: Rows, t0: int, t1: int, streams: int) -> dict[str, Any]:
         "gap_ms": spread(np.concatenate(gaps) if gaps else np.array([])),
         "lateness_ms": spread(np.concatenate(lateness) if lateness else np.array([])),
         "longest_burst": burst,
+        "most_in_10_ms": crowd,
+        "breaks": breaks,
         "caught_up": caught_up,
         "lost": lost,
         "silence": len(rows) - len(media),

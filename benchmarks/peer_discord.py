@@ -25,6 +25,10 @@ from benchmarks.sending import Spec, run_script, say
 
 SWITCH_INTERVAL_S = 0.0005
 NICE = -11
+TUNED_ENCODER: dict[str, Any] = {"complexity": 5, "fec": False}
+"""voicecore's defaults."""
+DEFAULT_LOSS = 0.15
+_CTL_SET_BITRATE = 4002
 _CTL_SET_COMPLEXITY = 4010
 
 
@@ -60,11 +64,14 @@ class DiscordStreams:
     - "ffmpeg opus": `FFmpegOpusAudio.from_probe`: copied when the file is Opus, otherwise encoded
       by ffmpeg.
     - "ffmpeg copy": `FFmpegOpusAudio(codec="copy")`, without the probe.
+
+    Another volume than 1 puts a `PCMVolumeTransformer` on top, which takes PCM only.
     """
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
         self._data = Path(spec.file).read_bytes() if spec.work in ("opus", "pcm") else b""
+        self._encoder = spec.encoder or (TUNED_ENCODER if spec.tuned else {})
         self._loop = asyncio.get_running_loop()
         self._clients: dict[int, LoopbackVoiceClient] = {}
         self._sources: list[discord.AudioSource] = []
@@ -94,15 +101,28 @@ class DiscordStreams:
         opened = time.time_ns()
         source = await self._source()
         self._sources.append(source)
+        if self._spec.volume != 1.0:
+            source = discord.PCMVolumeTransformer(source, self._spec.volume)
         played = time.time_ns()
-        if self._spec.tuned:
-            client.play(source, fec=False)
-            if not source.is_opus():
-                discord.opus._lib.opus_encoder_ctl(client.encoder._state, _CTL_SET_COMPLEXITY, 5)
-        else:
-            client.play(source)
+        self._play(client, source)
         self._clients[ssrc] = client
         return {"open": opened, "play": played}
+
+    def _play(self, client: LoopbackVoiceClient, source: discord.AudioSource) -> None:
+        wanted = self._encoder
+        client.play(
+            source,
+            fec=wanted.get("fec", True),
+            expected_packet_loss=wanted.get("expected_loss", DEFAULT_LOSS),
+        )
+        if source.is_opus():
+            return
+        control, state = discord.opus._lib.opus_encoder_ctl, client.encoder._state
+        if "complexity" in wanted:
+            control(state, _CTL_SET_COMPLEXITY, wanted["complexity"])
+        if "bitrate_kbps" in wanted:
+            # Its own kilobits have 1,024 bits.
+            control(state, _CTL_SET_BITRATE, wanted["bitrate_kbps"] * 1000)
 
     def pause(self, ssrc: int) -> None:
         self._clients[ssrc].pause()

@@ -48,8 +48,23 @@ other second.""",
 From the call to the kernel's timestamp at the receiver; the codec module is loaded. *after open*
 includes opening the file, or starting ffmpeg.""",
     "transcode": """\
-44.1 kHz stereo mp3 at 128 kbit/s. discord.py's CPU includes its ffmpeg children, its memory their
-PSS.""",
+44.1 kHz stereo mp3 at 128 kbit/s, the same file for all. discord.py's CPU includes its ffmpeg
+children, its memory their PSS. One source to N calls is this table as well: one decoder and encoder
+for all of them is not built yet, N calls decode and encode N times on either side.""",
+    "encoder": """\
+The same mp3 with the same encoder settings on every side: 128,000 bit/s, complexity 10, without
+forward error correction and with it for 15 % loss, which is discord.py's default. *tuned* is the
+switch interval and the priority alone. voicecore climbs until it no longer delivers.""",
+    "volume": """\
+voicecore leaves passthrough: it decodes the Opus file, applies the gain and encodes. discord.py's
+`PCMVolumeTransformer` takes PCM only: `FFmpegPCMAudio`, whatever the file. Encoders: each side's
+default; *tuned* has voicecore's settings.""",
+    "stalls": """\
+The mp3 comes by HTTP from a process of its own (`station.py`), at the pace of its playing and that
+much ahead of it. It stalls at a byte of the file and then sends at once what it owes. *late*:
+arrival against the timestamps. *breaks*: gaps of more than 60 ms. *in 10 ms*: most packets of one
+stream within 10 ms. *underruns*: by voicecore's own count, all streams. *delivered* counts what
+comes too late as well.""",
     "cpu": """\
 *as fast as possible*: bare library calls in a loop (`bare.c`), against `voicecore.transcode` into a
 file, and against a player on a manual clock into a null sink. *real time*: voicecore's whole

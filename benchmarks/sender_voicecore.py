@@ -19,6 +19,7 @@ class VoicecoreStreams:
     def __init__(self, engine: voicecore.Engine, spec: Spec) -> None:
         self._engine = engine
         self._spec = spec
+        self._encoder = voicecore.EncoderSettings(**spec.encoder)
         self._players: dict[int, voicecore.Player] = {}
 
     async def warm(self) -> None:
@@ -37,7 +38,9 @@ class VoicecoreStreams:
             key=key_of(ssrc),
         )
         played = time.time_ns()
-        self._players[ssrc] = self._engine.play(source, sink)
+        self._players[ssrc] = self._engine.play(
+            source, sink, encoder=self._encoder, volume=self._spec.volume
+        )
         return {"open": opened, "play": played}
 
     def pause(self, ssrc: int) -> None:
@@ -61,6 +64,7 @@ class VoicecoreStreams:
             "skipped": sum(one.skipped for one in every),
             "underruns": sum(one.underruns.total for one in every),
             "dropped": sum(one.dropped for one in every),
+            "copied": sum(one.passthrough for one in every),
         }
 
     def lateness(self) -> dict[float, int]:

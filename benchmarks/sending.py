@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from benchmarks import sysinfo
@@ -37,6 +37,10 @@ class Spec:
     """discord.py only: with the settings that suit it best."""
     mode: str = "aead_xchacha20_poly1305_rtpsize"
     """Transport encryption; discord.py has only this one."""
+    encoder: dict[str, Any] = field(default_factory=dict)
+    """Opus settings for both sides, by the names of `voicecore.EncoderSettings`; what is missing is
+    each side's default."""
+    volume: float = 1.0
 
     @classmethod
     def from_argv(cls) -> Spec:

@@ -53,8 +53,9 @@ def _cpu(row: Row) -> list[str]:
     return [number(cpu["process"] + cpu["children"]), number(cpu["clock"]) if cpu["clock"] else ""]
 
 
-def _by_size(rows: list[Row]) -> str:
-    head = ("side", "N", *_DELIVERY_HEAD, "CPU %", "clock thread %", "KiB a stream", "runs")
+def _by_size(rows: list[Row], *first: str) -> str:
+    """One row a run; before the side's name what `first` says, by the names in the record."""
+    head = (*first, "side", "N", *_DELIVERY_HEAD, "CPU %", "clock thread %", "KiB a stream", "runs")
     cells = []
     for row in rows:
         memory = ""
@@ -63,7 +64,10 @@ def _by_size(rows: list[Row]) -> str:
             memory = number(row["rss_kib_per_stream"] + children, 0)
         runs = row.get("runs", 1)
         cells.append(
-            [row["side"], row["streams"], *_delivery(row), *_cpu(row), memory, round(runs)]
+            [
+                *(row[name] for name in first),
+                *(row["side"], row["streams"], *_delivery(row), *_cpu(row), memory, round(runs)),
+            ]
         )
     return table(head, cells)
 
@@ -107,6 +111,33 @@ def _first_frame(found: Row) -> str:
             for what in ("median", "max")
         ]
         cells.append([row["title"], row["side"], *times])
+    return table(head, cells)
+
+
+def _stalls(found: Row) -> str:
+    head = (
+        *("stall", "side", "N", "delivered %", "gap p50", "p99", "max", "late p99", "max ms"),
+        *("breaks a stream", "in 10 ms", "made up", "concealed %", "underruns"),
+    )
+    cells: list[list[object]] = []
+    for row in found["rows"]:
+        begin = [row["stall"], row["side"], row["streams"]]
+        if row.get("overloaded"):
+            cells.append([*begin, "came to no end", *[""] * (len(head) - len(begin) - 1)])
+            continue
+        cells.append(
+            [
+                *begin,
+                number(row["delivered"], 2),
+                *(milliseconds(row["gap_ms"][name]) for name in ("p50", "p99", "max")),
+                *(milliseconds(row["lateness_ms"][name]) for name in ("p99", "max")),
+                number(row["breaks"] / row["streams"]),
+                round(row["most_in_10_ms"]),
+                round(row["caught_up"]),
+                number(row["concealed_percent"], 2),
+                round(row["counts"]["underruns"]) if row["counts"] else "",
+            ]
+        )
     return table(head, cells)
 
 
@@ -183,6 +214,9 @@ TABLES: dict[str, Callable[[Row], str]] = {
     "disturbed": _disturbed,
     "first_frame": _first_frame,
     "transcode": lambda found: _by_size(found["rows"]),
+    "encoder": lambda found: _by_size(found["rows"], "settings"),
+    "volume": lambda found: _by_size(found["rows"], "file"),
+    "stalls": _stalls,
     "cpu": _cpu_of_one,
     "lateness": _lateness,
     "memory": _memory,

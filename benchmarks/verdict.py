@@ -116,21 +116,95 @@ def _disturbed(found: Row) -> list[str]:
     return out
 
 
+def _reach(own: list[Row]) -> str:
+    """How far one side gets: its rows by size."""
+    holds = [row["streams"] for row in own if row["delivered"] >= GOOD_DELIVERY]
+    good = _good_up_to(own)
+    fails = [row for row in own if row["delivered"] < GOOD_DELIVERY]
+    text = f"delivers up to {max(holds)} mp3 streams" if holds else "delivers no size in full"
+    if fails:
+        text += f", at {fails[0]['streams']} {fails[0]['delivered']:.1f} %"
+    if good:
+        text += f"; p99 gap within {GOOD_GAP_MS:g} ms up to {good}"
+    return text
+
+
+def _sides(rows: list[Row]) -> list[str]:
+    return list(dict.fromkeys(row["side"] for row in rows))
+
+
 def _transcode(found: Row) -> list[str]:
-    out = []
     rows = found["rows"]
-    for side in dict.fromkeys(row["side"] for row in rows if row["side"] != "voicecore"):
-        own = _of(rows, side)
-        holds = [row["streams"] for row in own if row["delivered"] >= GOOD_DELIVERY]
-        good = _good_up_to(own)
-        fails = [row for row in own if row["delivered"] < GOOD_DELIVERY]
-        text = f"{side}: "
-        text += f"delivers up to {max(holds)} mp3 streams" if holds else "delivers no size in full"
-        if fails:
-            text += f", at {fails[0]['streams']} {fails[0]['delivered']:.1f} %"
-        if good:
-            text += f"; p99 gap within {GOOD_GAP_MS:g} ms up to {good}"
-        out.append(text + ".")
+    return [f"{side}: {_reach(_of(rows, side))}." for side in _sides(rows) if side != "voicecore"]
+
+
+def _side_by_side(rows: list[Row], streams: int) -> str:
+    """All sides at one size, and whether a listener can tell them apart."""
+    here = [row for row in rows if row["streams"] == streams]
+    parts = []
+    for row in here:
+        if row.get("overloaded"):
+            parts.append(f"{row['side']} came to no end")
+            continue
+        cpu = row["cpu_percent"]["process"] + row["cpu_percent"]["children"]
+        parts.append(
+            f"{row['side']} {row['delivered']:.1f} % delivered, p99 gap {row['gap_ms']['p99']:.1f} "
+            f"ms, {cpu:.0f} % of a core"
+        )
+    good = [row["side"] for row in here if row["side"] != "voicecore" and _good(row)]
+    as_good = f". To the listener {' and '.join(good)} is as good there" if good else ""
+    return f"{streams} streams: {'; '.join(parts)}{as_good}."
+
+
+def _compared(rows: list[Row]) -> list[str]:
+    """`_side_by_side` for each size that more than one side has."""
+    sizes = [row["streams"] for row in rows]
+    return [_side_by_side(rows, size) for size in sorted(set(sizes)) if sizes.count(size) > 1]
+
+
+def _encoder(found: Row) -> list[str]:
+    out = []
+    for settings in dict.fromkeys(row["settings"] for row in found["rows"]):
+        rows = [row for row in found["rows"] if row["settings"] == settings]
+        title = f"At complexity 10, {settings}"
+        out += [f"{title}, {line}" for line in _compared(rows)]
+        out.append(f"{title}, voicecore {_reach(_of(rows, 'voicecore'))}.")
+    return out
+
+
+def _volume(found: Row) -> list[str]:
+    out = []
+    for kind in dict.fromkeys(row["file"] for row in found["rows"]):
+        rows = [row for row in found["rows"] if row["file"] == kind]
+        out += [f"{kind} at volume 0.5, {line}" for line in _compared(rows)]
+    return out
+
+
+def _broken(row: Row) -> str:
+    breaks, longest = row["breaks"] / row["streams"], row["gap_ms"]["max"]
+    return f"{breaks:.1f} breaks a stream, the longest gap {longest:,.0f} ms,"
+
+
+def _stalls(found: Row) -> list[str]:
+    out = []
+    for stall in dict.fromkeys(row["stall"] for row in found["rows"]):
+        rows = {row["side"]: row for row in found["rows"] if row["stall"] == stall}
+        mine = rows.pop("voicecore")
+        for side, other in rows.items():
+            text = f"A station that stalls for {stall}: "
+            if other.get("overloaded"):
+                out.append(f"{text}{side} came to no end.")
+                continue
+            if not mine["breaks"] and not other["breaks"]:
+                out.append(f"{text}heard on neither side, both have more than that in stock.")
+                continue
+            out.append(
+                f"{text}{_broken(mine)} for voicecore, {_broken(other)} for {side}. Afterwards "
+                f"voicecore sends at most {mine['most_in_10_ms']:.0f} packets of a stream in 10 ms "
+                f"and {mine['caught_up']:.0f} in a row after their time, {side} "
+                f"{other['most_in_10_ms']:.0f} and {other['caught_up']:.0f}, up to "
+                f"{other['lateness_ms']['max']:,.0f} ms late."
+            )
     return out
 
 
@@ -156,6 +230,9 @@ def sentences(results: Row) -> list[str]:
         ("passthrough", _passthrough),
         ("disturbed", _disturbed),
         ("transcode", _transcode),
+        ("encoder", _encoder),
+        ("volume", _volume),
+        ("stalls", _stalls),
         ("first_frame", _first_frame),
     ):
         if name in found:

@@ -12,6 +12,7 @@ from benchmarks.workloads import (
     control,
     cpu,
     disturbed,
+    encoder,
     first_frame,
     lateness,
     memory,
@@ -23,7 +24,9 @@ from benchmarks.workloads import (
     queue_streams,
     queue_ticks,
     queue_wake,
+    stalls,
     transcode,
+    volume,
 )
 
 AUDIO: tuple[ModuleType, ...] = (
@@ -31,6 +34,9 @@ AUDIO: tuple[ModuleType, ...] = (
     disturbed,
     first_frame,
     transcode,
+    encoder,
+    volume,
+    stalls,
     cpu,
     lateness,
     memory,
