@@ -36,7 +36,7 @@ def _arguments() -> argparse.Namespace:
         choices=tuple(GROUPS),
         help="only these; by default audio, then queue",
     )
-    parser.add_argument("--quick", action="store_true", help="under two minutes: a first look")
+    parser.add_argument("--quick", action="store_true", help="two minutes or so: a first look")
     parser.add_argument(
         "--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}"
     )

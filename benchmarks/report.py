@@ -61,10 +61,10 @@ voicecore leaves passthrough: it decodes the Opus file, applies the gain and enc
 default; *tuned* has voicecore's settings.""",
     "stalls": """\
 The mp3 comes by HTTP from a process of its own (`station.py`), at the pace of its playing and that
-much ahead of it. It stalls at a byte of the file and then sends at once what it owes. *late*:
-arrival against the timestamps. *breaks*: gaps of more than 60 ms. *in 10 ms*: most packets of one
-stream within 10 ms. *underruns*: by voicecore's own count, all streams. *delivered* counts what
-comes too late as well.""",
+much ahead of it. It stalls at a byte of the file and then sends at once what it owes. The streams
+begin a tenth of a second apart. *late*: arrival against the timestamps. *breaks*: gaps of more than
+60 ms. *in 10 ms*: most packets of one stream within 10 ms. *underruns*: by voicecore's own count,
+all streams. *delivered* counts what comes too late as well.""",
     "cpu": """\
 *as fast as possible*: bare library calls in a loop (`bare.c`), against `voicecore.transcode` into a
 file, and against a player on a manual clock into a null sink. *real time*: voicecore's whole

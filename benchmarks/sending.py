@@ -30,6 +30,8 @@ class Spec:
     script: str = "window"
     """"window": all play while being measured. "control": pause, resume and stop all. "first":
     play one after the other. "spaced": start `streams` within one second. "burst": all at once."""
+    apart_s: float = 0.0
+    """"window" only: from one start to the next."""
     warm_s: float = 1.0
     window_s: float = 5.0
     condition: str = "idle"
@@ -104,6 +106,7 @@ async def _window(spec: Spec, streams: Streams) -> dict[str, Any]:
     before = sysinfo.memory_kib()
     for ssrc in range(1, spec.streams + 1):
         await streams.start(ssrc)
+        await asyncio.sleep(spec.apart_s)
     await asyncio.sleep(spec.warm_s)
     children = streams.children()
     with condition(spec.condition, asyncio.get_running_loop()):

@@ -146,6 +146,9 @@ def _side_by_side(rows: list[Row], streams: int) -> str:
         if row.get("overloaded"):
             parts.append(f"{row['side']} came to no end")
             continue
+        if not row["heard"]:
+            parts.append(f"{row['side']} brought nothing in time")
+            continue
         cpu = row["cpu_percent"]["process"] + row["cpu_percent"]["children"]
         parts.append(
             f"{row['side']} {row['delivered']:.1f} % delivered, p99 gap {row['gap_ms']['p99']:.1f} "
