@@ -20,8 +20,8 @@ METHOD = """\
 - discord.py is unmodified: `AudioPlayer`, its sources, `VoiceClient.send_audio_packet`,
   XChaCha20-Poly1305 for both. Only the gateway is missing. *raw* feeds Opus or PCM from memory,
   the least work that its player can have; *tuned* is `sys.setswitchinterval(0.0005)`, nice −11 and
-  voicecore's encoder settings (complexity 5, no FEC); otherwise its defaults (complexity 9, FEC
-  for 15 % loss).
+  voicecore's encoder settings (complexity 5, no FEC, free VBR); otherwise its defaults
+  (complexity 9, FEC for 15 % loss).
 - voicecore opens files and plays them with its defaults: Opus at 128 kbit/s, complexity 5, one
   feeder thread for each core.
 - *delivered*: 20 ms periods of the window that brought a media packet; what a sender lags behind at
@@ -52,9 +52,10 @@ includes opening the file, or starting ffmpeg.""",
 children, its memory their PSS. One source to N calls is this table as well: one decoder and encoder
 for all of them is not built yet, N calls decode and encode N times on either side.""",
     "encoder": """\
-The same mp3 with the same encoder settings on every side: 128,000 bit/s, complexity 10, without
-forward error correction and with it for 15 % loss, which is discord.py's default. *tuned* is the
-switch interval and the priority alone. voicecore climbs until it no longer delivers.""",
+The same mp3 with the same encoder settings on every side: 128,000 bit/s, constrained, complexity
+10, without forward error correction and with it for 15 % loss, which is discord.py's default.
+*tuned* is the switch interval and the priority alone. voicecore climbs until it no longer
+delivers.""",
     "volume": """\
 voicecore leaves passthrough: it decodes the Opus file, applies the gain and encodes. discord.py's
 `PCMVolumeTransformer` takes PCM only: `FFmpegPCMAudio`, whatever the file. Encoders: each side's

@@ -11,7 +11,7 @@ from benchmarks.lab import VOICECORE, Bar, Lab
 NAME = "encoder"
 TITLE = "Transcoding at complexity 10"
 
-PLAIN = {"bitrate_kbps": 128, "complexity": 10, "fec": False}
+PLAIN = {"bitrate_kbps": 128, "complexity": 10, "fec": False, "rate_control": "constrained"}
 FEC = PLAIN | {"fec": True, "expected_loss": 0.15}
 SETTINGS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("without FEC", PLAIN, 100),
