@@ -12,6 +12,8 @@ from benchmarks.recorder import SILENCE_DATAGRAM
 FRAME_NS = 20_000_000
 BURST_NS = 1_000_000
 """Packets of one stream closer than this came in one burst."""
+JITTER_NS = 1_000_000
+"""What arrivals are later by than the most punctual one, without being late."""
 EDGE_NS = 500_000_000
 CROWD_NS = 10_000_000
 """Half a period: what is on time comes alone in it."""
@@ -121,8 +123,8 @@ def analyse(rows: Rows, t0: int, t1: int, streams: int) -> dict[str, Any]:
         late = arrivals - media_ns
         late -= late.min()
         lateness.append(late)
-        # Packets in a row whose period was over when they came.
-        caught_up = max(caught_up, longest_run(late >= FRAME_NS))
+        # Packets in a row whose period was over when they came, by more than their jitter.
+        caught_up = max(caught_up, longest_run(late >= FRAME_NS + JITTER_NS))
         holes = int(np.maximum(np.diff(media_ns) // FRAME_NS - 1, 0).sum())
         missing += min(periods, holes + undelivered(times, late, t0, t1))
         # A buffer that waits when it runs dry stretches once for the worst packet so far, and fills

@@ -12,8 +12,9 @@ NAME = "disturbed"
 TITLE = "What the rest of the process does"
 
 WITHIN_MS = 1.0
-BURST = 3
 MADE_UP = 2
+BURST = MADE_UP + 2
+"""What is owed, what is due, and the next tick's own frame, which may be due a moment later."""
 
 
 def run(lab: Lab) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def _bars(rows: list[dict[str, Any]]) -> list[Bar]:
             BURST,
             stopped["longest_burst"],
             "frames",
-            note="less than 1 ms apart, the next tick's own frame included when it falls there",
+            note="less than 1 ms apart: those owed, the one due and the next, where it falls there",
         )
         bars += [burst, Bar(f"{name}: made up late", MADE_UP, stopped["caught_up"], "frames")]
     return bars
