@@ -89,7 +89,7 @@ Status Store::check_session(const std::string& key, std::int64_t attempt, Millis
     return Done{};
 }
 
-Result<Leases> Store::renew_all(const Leases& leases, Millis now, Millis lease, Millis step) {
+Result<Leases> Store::renew_all(const Leases& leases, Millis now, Millis lease, Millis stepped) {
     if (auto ok = usable(); !ok) return std::move(ok).error();
     auto command = database_.cached(
         "UPDATE bot_commands SET lease_until = ?3, claimed_at = min(claimed_at, ?4)"
@@ -104,7 +104,7 @@ Result<Leases> Store::renew_all(const Leases& leases, Millis now, Millis lease, 
     Leases lost;
     for (const auto& [id, attempt] : leases.commands) {
         const Use statement{*command.value()};
-        statement->bind_all(id, attempt, now + lease, now, step);
+        statement->bind_all(id, attempt, now + lease, now, stepped);
         if (auto step = statement->step(); !step) return std::move(step).error();
         if (database_.changes() == 0) lost.commands.emplace_back(id, attempt);
     }
