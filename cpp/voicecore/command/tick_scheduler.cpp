@@ -221,19 +221,43 @@ void TickScheduler::run() noexcept {
     }
 }
 
+// Ticks are to be punctual, and so the last moment before one is waited out awake; everything else
+// may come a little late.
 void TickScheduler::sleep_until_something() noexcept {
-    const Nanoseconds wait = std::max(Nanoseconds{0}, next_deadline() - now());
+    const TimePoint next = next_deadline();
+    TimePoint tick;
+    Nanoseconds margin;
+    {
+        const std::lock_guard lock{mutex_};
+        tick = next_tick_;
+        margin = margin_.before(period_);
+    }
+    const TimePoint alarm = std::min(next, tick - margin);
+    const TimePoint asleep = now();
+    if (wait_until(alarm)) return;
+    const TimePoint woken = now();
+    if (woken < alarm) return;  // by a signal
+    if (asleep < alarm) margin_.woke(woken - alarm);
+    while (alarm < next && now() < next) {
+        if (wait_until({})) return;
+    }
+}
+
+// False: nobody called until then.
+bool TickScheduler::wait_until(TimePoint deadline) noexcept {
+    const Nanoseconds wait = std::max(Nanoseconds{0}, deadline - now());
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(wait);
     const timespec limit{.tv_sec = static_cast<time_t>(seconds.count()),
                          .tv_nsec = static_cast<long>((wait - seconds).count())};
     std::array<pollfd, 2> watched{
         {{.fd = wake_fd_, .events = POLLIN, .revents = 0},
          {.fd = bell_ != nullptr ? bell_->fd() : -1, .events = POLLIN, .revents = 0}}};
-    ::ppoll(watched.data(), watched.size(), &limit, nullptr);
+    if (::ppoll(watched.data(), watched.size(), &limit, nullptr) <= 0) return false;
     if ((watched[0].revents & POLLIN) != 0) {
         std::uint64_t count = 0;
         [[maybe_unused]] const auto read = ::read(wake_fd_, &count, sizeof count);
     }
+    return true;
 }
 
 void TickScheduler::turn() noexcept {

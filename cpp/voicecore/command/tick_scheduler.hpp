@@ -15,6 +15,7 @@
 #include "voicecore/base/clock.hpp"
 #include "voicecore/base/histogram.hpp"
 #include "voicecore/base/units.hpp"
+#include "voicecore/base/wake_margin.hpp"
 #include "voicecore/command/caretaker.hpp"
 #include "voicecore/command/doorbell.hpp"
 #include "voicecore/command/intents.hpp"
@@ -127,6 +128,7 @@ class TickScheduler {
                   const Clock* manual);
     void run() noexcept;
     void sleep_until_something() noexcept;
+    [[nodiscard]] bool wait_until(TimePoint deadline) noexcept;
     void turn(bool rang) noexcept;
     void tick(TimePoint now) noexcept;
     [[nodiscard]] bool file_changed() noexcept;
@@ -170,6 +172,7 @@ class TickScheduler {
     std::optional<Millis> next_due_;
 
     Histogram lateness_;         // the thread's own
+    WakeMargin margin_;          // before ticks
     Millis ahead_ = 0;           // the wall clock's time beyond now()'s
     std::int64_t moved_at_ = 0;  // the log's size when it was last worth moving
     TimePoint told_{};           // when the listener last heard of commands
