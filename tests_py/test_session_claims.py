@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -144,3 +145,42 @@ async def test_an_entry_id_beyond_64_bits_is_refused(tmp_path: Path) -> None:
     async with rig(tmp_path) as r:
         with pytest.raises(InvalidArgument, match="entry_id: got"):
             r.mutex.claim_nowait("g", 2**70)
+
+
+async def test_a_lease_that_could_not_end_beside_a_lock_ends_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+    async with CommandQueue(path, lease=30.0, busy_timeout=0.01) as queue:
+        mutex = SessionMutex(queue)
+        claim = mutex.claim_nowait("g", 1)
+        assert claim is not None
+        await claim.persist()
+        tries: list[str] = []
+        end_session = queue.end_session
+
+        async def counted(*arguments: Any) -> None:
+            tries.append("try")
+            await end_session(*arguments)
+
+        queue.end_session = counted  # type: ignore[method-assign, assignment]
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            claim.release_nowait("stopped")
+            while not tries:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.1)  # it has failed by now
+            other.execute("ROLLBACK")
+        assert await queue.wait_session("g", 1, PATIENCE) == "stopped"
+
+
+async def test_a_lease_beside_a_lock_does_not_hold_up_who_settles(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+    async with CommandQueue(path, lease=600.0, busy_timeout=0.01) as queue:
+        mutex = SessionMutex(queue)
+        claim = mutex.claim_nowait("g", 1)
+        assert claim is not None
+        await claim.persist()
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            claim.release_nowait()
+            await asyncio.wait_for(mutex.settle(), PATIENCE)
+            assert other.execute("SELECT outcome FROM bot_sessions").fetchall() == [(None,)]

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,8 @@ from voicecore.queue import CommandQueue
 from voicecore.queue.convert import entry_or_none, session_key
 
 log = logging.getLogger("voicecore.sessions")
+
+_ASK_AGAIN = 0.5  # seconds, while a lease cannot be ended
 
 
 class SessionTaken(StaleClaim):
@@ -191,6 +194,7 @@ class SessionMutex:
         self.single = single
         self._native = _core.SessionMutex(single)
         self._ending: set[asyncio.Task[None]] = set()
+        self._settling = 0  # how many wait for them
         self._late: set[asyncio.Future[int]] = set()  # leases that come after the release
 
     def claim_nowait(self, key: str | int, entry_id: int | None = None) -> Claim | None:
@@ -209,9 +213,16 @@ class SessionMutex:
         return next((one.entry_id for one in self.held() if one.key == name), None)
 
     async def settle(self) -> None:
-        """Wait until every lease that was given back without waiting has ended in the file."""
-        while under_way := self._ending | self._late:
-            await asyncio.wait(under_way)
+        """Wait until every lease that was given back without waiting has ended in the file.
+
+        Meanwhile one that cannot be ended now is left to run out.
+        """
+        self._settling += 1
+        try:
+            while under_way := self._ending | self._late:
+                await asyncio.wait(under_way)
+        finally:
+            self._settling -= 1
 
     def _end_soon(self, key: str, attempt: int, outcome: str) -> None:
         try:
@@ -219,13 +230,22 @@ class SessionMutex:
         except RuntimeError:
             return  # a session whose loop was closed by hand: its lease runs out
 
+        began = time.monotonic()
+
         async def end() -> None:
-            try:
-                await self.queue.end_session(key, attempt, outcome)
-            except StaleClaim:
-                pass
-            except VoicecoreError as problem:
-                log.warning("The lease of key %s stays until it runs out: %s", key, problem)
+            while True:
+                try:
+                    await self.queue.end_session(key, attempt, outcome)
+                except StaleClaim:
+                    pass
+                except VoicecoreError as problem:
+                    # Nothing renews it: it is over then.
+                    left = began + self.queue.lease - time.monotonic()
+                    if left > 0.0 and not self._settling and not isinstance(problem, Closed):
+                        await asyncio.sleep(min(_ASK_AGAIN, left))
+                        continue
+                    log.warning("The lease of key %s stays until it runs out: %s", key, problem)
+                return
 
         def ended(task: asyncio.Task[None]) -> None:
             self._ending.discard(task)
