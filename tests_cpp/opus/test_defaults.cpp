@@ -1,6 +1,9 @@
 // The figures behind the defaults of EncoderOptions. Run with: test_opus "[.measure]"
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
 #include <numbers>
 #include <random>
 #include <vector>
@@ -17,8 +20,22 @@ namespace {
 
 constexpr int kFrames = 1'500;
 
-// Chords with harmonics, hits and a noise floor that falls with frequency, as in produced music.
+// What VOICECORE_MEASURE names, raw 48 kHz stereo floats (of real music: ffmpeg -f f32le -ar 48000
+// -ac 2), or the synthetic kind.
+std::vector<float> synthetic();
 std::vector<float> music() {
+    const char* path = std::getenv("VOICECORE_MEASURE");
+    if (path == nullptr) return synthetic();
+    std::vector<float> out(kFrames * kFrameValues);
+    std::ifstream file{path, std::ios::binary};
+    file.read(reinterpret_cast<char*>(out.data()),
+              static_cast<std::streamsize>(out.size() * sizeof(float)));
+    REQUIRE(file);
+    return out;
+}
+
+// Chords with harmonics, hits and a noise floor that falls with frequency, as in produced music.
+std::vector<float> synthetic() {
     std::mt19937 random{7};
     std::normal_distribution<double> noise{0.0, 1.0};
     std::uniform_int_distribution<int> note{0, 30};
@@ -52,7 +69,8 @@ std::vector<float> music() {
 struct Outcome {
     double us = 0;
     double kbit = 0;
-    double snr = 0;  // segmental, dB
+    double snr = 0;           // segmental, dB
+    std::size_t largest = 0;  // packet, bytes
 };
 Outcome measure(const std::vector<float>& pcm, const EncoderOptions& options) {
     Outcome best;
@@ -70,6 +88,7 @@ Outcome measure(const std::vector<float>& pcm, const EncoderOptions& options) {
                                    packet) == CodecStatus::ok);
             spent += thread_cpu_time() - begun;
             bytes += packet.size();
+            best.largest = std::max(best.largest, packet.size());
             REQUIRE(decoder.decode(packet.bytes(),
                                    std::span{decoded}.subspan(k * kFrameValues, kFrameValues)) ==
                     CodecStatus::ok);
@@ -115,4 +134,32 @@ TEST_CASE("what complexity and in-band FEC cost and give", "[.measure]") {
     std::printf(
         "128 kbit/s complexity  5 with FEC for 15 %% loss: %6.1f us, %5.1f kbit/s, SNR %5.2f dB\n",
         o.us, o.kbit, o.snr);
+}
+
+TEST_CASE("what the kind of rate, of application and of signal cost and give", "[.measure]") {
+    const auto pcm = music();
+    const auto show = [&](const char* what, const EncoderOptions& options) {
+        const auto o = measure(pcm, options);
+        std::printf("%-24s %6.1f us a frame, %5.1f kbit/s, largest packet %4zu, SNR %5.2f dB\n",
+                    what, o.us, o.kbit, o.largest, o.snr);
+    };
+    EncoderOptions options;
+    show("VBR (the default)", options);
+    options.rate_mode = RateMode::constrained_vbr;
+    show("constrained VBR", options);
+    options.rate_mode = RateMode::cbr;
+    show("CBR", options);
+    options = {};
+    options.signal = Signal::music;
+    show("signal: music", options);
+    options.signal = Signal::voice;
+    show("signal: voice", options);
+    options = {};
+    options.application = Application::voip;
+    show("application: VoIP", options);
+    options.application = Application::low_delay;
+    show("application: low delay", options);
+    options = {};
+    options.dtx = true;
+    show("DTX", options);
 }
