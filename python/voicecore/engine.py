@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
 import importlib.util
 import io
 import os
@@ -311,8 +312,9 @@ class Engine:
         native_input: _core.ByteInput | None = None
         held = _bytes_of(source)
         if held is not None:
-            loop = asyncio.get_running_loop()
-            native_input = await loop.run_in_executor(None, _core.MemoryInput, held)
+            native_input = await _bridge.in_own_thread(
+                functools.partial(_core.MemoryInput, held), "vc-copy"
+            )
         elif not isinstance(source, (str, os.PathLike)):
             pump = await _Pump.start(source, timeout)
             native_input = pump.native
