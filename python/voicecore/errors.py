@@ -118,7 +118,7 @@ class NotSeekable(VoicecoreError, RuntimeError):
 
 
 class Closed(VoicecoreError, RuntimeError):
-    """The object was closed, or was made before a fork."""
+    """The object was closed, or was made before a fork; a queue file that was open before one."""
 
 
 class Unavailable(VoicecoreError, RuntimeError):

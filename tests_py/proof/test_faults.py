@@ -243,6 +243,25 @@ async def test_a_scheduler_whose_locks_were_dropped_ends_loudly_and_claims_no_mo
     assert caplog.records[-1].levelname == "CRITICAL"
 
 
+async def test_a_scheduler_does_not_begin_on_a_file_that_is_lost_already(tmp_path: Path) -> None:
+    db = tmp_path / "queue.db"
+    async with CommandQueue(db, role="worker") as queue:
+        await queue.enqueue("work")
+        await asyncio.to_thread(db.read_bytes)
+        with pytest.raises(DatabaseError, match="no longer holds its locks"):
+            await queue.audit()
+        fatal: list[BaseException] = []
+        scheduler = Scheduler(None, queue, period=0.05, on_fatal=fatal.append)
+        scheduler.start()
+        with pytest.raises(DatabaseError, match="no longer holds its locks") as caught:
+            await asyncio.wait_for(scheduler.wait(), 10)
+        assert fatal == [caught.value]
+        assert not scheduler.healthy
+        with pytest.raises(DatabaseError, match="no longer holds its locks"):
+            await asyncio.wait_for(scheduler.wait_started(), 10)
+        await scheduler.shutdown()
+
+
 async def test_a_session_ends_in_order_when_its_file_is_gone(tmp_path: Path) -> None:
     db = tmp_path / "queue.db"
     ended: list[bool] = []
@@ -560,3 +579,84 @@ def test_a_forked_child_may_not_use_its_parents_queue_and_harms_neither_it_nor_t
         timeout=50,
     )
     assert done.stdout.strip() == "0 True ['parent']", done.stderr
+
+
+CHILD_OPENS_THE_PARENTS_FILE = """
+import os, sqlite3, sys
+import voicecore
+db, other = sys.argv[1:]
+queue = voicecore.SyncCommandQueue(db)
+queue.enqueue("work")
+
+def opens_in_a_child(path):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with voicecore.SyncCommandQueue(path) as own:
+                own.enqueue("work")
+        except voicecore.Closed as error:
+            os._exit(10 if "spawn" in str(error) else 11)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+codes = [opens_in_a_child(db), opens_in_a_child(other)]
+queue.audit()
+queue.close()
+codes.append(opens_in_a_child(db))
+rows = sqlite3.connect(db).execute("SELECT count(*) FROM bot_commands").fetchone()[0]
+print(codes, rows)
+"""
+
+
+def test_a_child_gets_its_parents_file_only_when_it_was_closed_before_the_fork(
+    tmp_path: Path,
+) -> None:
+    paths = (str(tmp_path / "queue.db"), str(tmp_path / "other.db"))
+    assert python(CHILD_OPENS_THE_PARENTS_FILE, *paths) == "[10, 0, 0] 2"
+
+
+CHILDREN_BESIDE_BUSY_SQLITE = """
+import os, signal, sqlite3, sys, threading, warnings
+import voicecore
+warnings.simplefilter("ignore")
+folder = sys.argv[1]
+voicecore.SyncCommandQueue(f"{folder}/parents.db").close()
+over = threading.Event()
+
+def use(name):
+    while not over.is_set():
+        own = sqlite3.connect(f"{folder}/{name}")
+        own.execute("CREATE TABLE IF NOT EXISTS t(a)")
+        own.execute("INSERT INTO t VALUES (randomblob(3000))")
+        own.rollback()
+        own.close()
+
+threads = [threading.Thread(target=use, args=(f"busy{n}.db",)) for n in range(4)]
+for thread in threads:
+    thread.start()
+codes = set()
+for n in range(150):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        with voicecore.SyncCommandQueue(f"{folder}/child{n % 3}.db") as own:
+            own.enqueue("work")
+        os._exit(0)
+    codes.add(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+over.set()
+print(codes)
+"""
+
+
+def test_children_use_sqlite_whatever_other_threads_of_the_parent_did_with_it(
+    tmp_path: Path,
+) -> None:
+    assert python(CHILDREN_BESIDE_BUSY_SQLITE, str(tmp_path)) == "{0}"
+
+
+def python(code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=50
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

@@ -417,11 +417,16 @@ void bind_queue(py::module_& module) {
     bind_calls(queue);
     bind_mutex(module);
 
+    command::survive_forks();
     module.def("make_owner", &command::make_owner);
     module.def("owner_may_live",
                [](const std::string& owner) { return command::owner_may_live(owner); });
     module.def("check_file_system",
                [](const std::string& path) { unwrap(command::check_file_system(path)); });
+    module.def("file_condemned", [](const std::string& path) {
+        const auto verdict = command::Verdict::known_of(path);
+        return verdict != nullptr && verdict->condemned();
+    });
 }
 
 }  // namespace voicecore::bindings

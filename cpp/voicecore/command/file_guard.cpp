@@ -132,6 +132,15 @@ bool may(const std::string& path, int access) {
     return ::faccessat(AT_FDCWD, path.c_str(), access, AT_EACCESS) == 0;
 }
 
+struct Verdicts {
+    ProcessMutex mutex;
+    std::map<std::pair<std::uint64_t, std::uint64_t>, std::weak_ptr<Verdict>> of;
+};
+Verdicts& verdicts() {
+    static Verdicts all;
+    return all;
+}
+
 Error lost(const std::string& path, const std::string& why) {
     return Error{Errc::database, 0,
                  "the queue file " + path + " is no longer safe to use: " + why +
@@ -142,17 +151,36 @@ Error lost(const std::string& path, const std::string& why) {
 }  // namespace
 
 std::shared_ptr<Verdict> Verdict::of(std::uint64_t device, std::uint64_t inode) {
-    static ProcessMutex mutex;
-    static std::map<std::pair<std::uint64_t, std::uint64_t>, std::weak_ptr<Verdict>> all;
-    const std::lock_guard lock{mutex};
-    std::erase_if(all, [](const auto& one) { return one.second.expired(); });
-    std::weak_ptr<Verdict>& known = all[{device, inode}];
-    std::shared_ptr<Verdict> verdict = known.lock();
+    Verdicts& known = verdicts();
+    const std::lock_guard lock{known.mutex};
+    std::erase_if(known.of, [](const auto& one) { return one.second.expired(); });
+    std::weak_ptr<Verdict>& found = known.of[{device, inode}];
+    std::shared_ptr<Verdict> verdict = found.lock();
     if (verdict == nullptr) {
         verdict = std::make_shared<Verdict>();
-        known = verdict;
+        found = verdict;
     }
     return verdict;
+}
+
+std::shared_ptr<Verdict> Verdict::known_of(const std::string& path) {
+    struct stat facts {};
+    if (::stat(path.c_str(), &facts) != 0) return nullptr;
+    Verdicts& known = verdicts();
+    const std::lock_guard lock{known.mutex};
+    const auto found = known.of.find({facts.st_dev, facts.st_ino});
+    return found == known.of.end() ? nullptr : found->second.lock();
+}
+
+// What a process has open when it forks stays so in the child, which closes none of it.
+Status check_not_inherited(const std::string& path) {
+    const std::shared_ptr<Verdict> verdict = Verdict::known_of(path);
+    if (verdict == nullptr || !verdict->inherited()) return Done{};
+    return Error{Errc::closed, 0,
+                 "the queue file " + path +
+                     " was open in this process before fork(), which its locks do not survive: "
+                     "expected a process started by \"spawn\" or \"forkserver\", or the file "
+                     "closed before the fork"};
 }
 
 Status check_file_system(const std::string& path) {

@@ -1,6 +1,9 @@
 // FileGuard: is the file that we have open still the one in its place, with our locks on it?
 #pragma once
 
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -16,6 +19,10 @@ namespace voicecore::command {
 // Refuses file systems on which WAL cannot work: it needs memory shared between the processes.
 [[nodiscard]] Status check_file_system(const std::string& path);
 
+// Refuses a file that was open here when this process was forked. SQLite keeps for a process which
+// locks it holds on a file; a child begins with the list, but without the locks.
+[[nodiscard]] Status check_not_inherited(const std::string& path);
+
 // SQLite's failure to open a file, with the system's own reason for it where there is one: a
 // directory, no permission, no database. Does not open the file either.
 [[nodiscard]] Error explain_open_failure(const std::string& path, Error failure);
@@ -26,6 +33,10 @@ namespace voicecore::command {
 class Verdict {
   public:
     [[nodiscard]] static std::shared_ptr<Verdict> of(std::uint64_t device, std::uint64_t inode);
+    // Of a file that this process has open; nothing when it has not.
+    [[nodiscard]] static std::shared_ptr<Verdict> known_of(const std::string& path);
+    // Whether it was opened by the process that this one is a fork of.
+    [[nodiscard]] bool inherited() const noexcept { return process_ != ::getpid(); }
     void condemn(const Error& error) {
         const std::lock_guard lock{mutex_};
         if (!error_) error_ = error;
@@ -44,6 +55,7 @@ class Verdict {
     std::atomic<bool> condemned_{false};
     mutable std::mutex mutex_;
     std::optional<Error> error_;
+    const pid_t process_ = ::getpid();
 };
 
 // Never opens the file, its -wal or its -shm: closing any descriptor of a file drops every POSIX

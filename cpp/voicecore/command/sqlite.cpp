@@ -1,5 +1,8 @@
 #include "voicecore/command/sqlite.hpp"
 
+#include <pthread.h>
+
+#include <array>
 #include <thread>
 #include <utility>
 
@@ -113,11 +116,37 @@ Value Statement::value(int column) const {
     }
 }
 
+namespace {
+
+// Locks that SQLite takes for the whole process, of files and of memory, in the order in which it
+// nests them. A fork waits until it has them, so that no thread of the parent leaves one locked in
+// the child for ever: SQLite itself does not see to that.
+constexpr std::array kLocksOfTheProcess{
+    SQLITE_MUTEX_STATIC_MASTER, SQLITE_MUTEX_STATIC_OPEN, SQLITE_MUTEX_STATIC_VFS1,
+    SQLITE_MUTEX_STATIC_VFS2,   SQLITE_MUTEX_STATIC_VFS3, SQLITE_MUTEX_STATIC_LRU,
+    SQLITE_MUTEX_STATIC_PRNG,   SQLITE_MUTEX_STATIC_PMEM, SQLITE_MUTEX_STATIC_MEM};
+
+void lock_for_fork() {
+    for (const int one : kLocksOfTheProcess) sqlite3_mutex_enter(sqlite3_mutex_alloc(one));
+}
+void unlock_after_fork() {
+    for (const int one : kLocksOfTheProcess) sqlite3_mutex_leave(sqlite3_mutex_alloc(one));
+}
+
+}  // namespace
+
+void survive_forks() {
+    static const int installed =
+        ::pthread_atfork(&lock_for_fork, &unlock_after_fork, &unlock_after_fork);
+    static_cast<void>(installed);
+}
+
 Database::Database(sqlite3* connection, StepHook hook)
     : hook_{std::make_unique<StepHook>(std::move(hook))}, connection_{connection} {}
 
 Result<Database> Database::open(const std::string& path, int busy_timeout_ms, StepHook hook,
                                 bool create) {
+    survive_forks();
     sqlite3* raw = nullptr;
     // One thread at a time uses a connection; its owner sees to that.
     const int flags =

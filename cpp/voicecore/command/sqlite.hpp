@@ -188,6 +188,10 @@ class Transaction {
     Database* database_;
 };
 
+// From the first call on a child of a fork can use SQLite, whatever other threads of its parent
+// were doing with it, ours or not. Database::open calls it.
+void survive_forks();
+
 // What went wrong, in SQLite's words, with its extended code.
 [[nodiscard]] Error sqlite_error(sqlite3* connection, std::string_view doing);
 

@@ -78,6 +78,7 @@ class CommandQueue(QueueBase):
         """Open now rather than with the first call.
 
         Raises:
+            Closed: this process was forked by one that had the file open.
             DatabaseError: not a database, locked for too long.
             SourceIsDirectory: a directory.
             SourceNotFound: no such folder.
@@ -92,7 +93,7 @@ class CommandQueue(QueueBase):
         if self._closed:
             return
         self._closed = True
-        await asyncio.get_running_loop().run_in_executor(None, self._native.close)
+        await _bridge.in_own_thread(self._native.close, "vc-close")
 
     async def enqueue(
         self,

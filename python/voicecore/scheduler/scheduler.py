@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from voicecore import _core, _validate
+from voicecore import _bridge, _core, _validate
 from voicecore.database import DatabaseError
 from voicecore.errors import Closed, InvalidArgument, VoicecoreError
 from voicecore.queue import Command, CommandQueue, command_from_row
@@ -457,7 +457,7 @@ class Scheduler:
     async def _leave_native(self) -> None:
         """The native half ends; a claim may have been under way."""
         if self._native is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._native.stop)
+            await _bridge.in_own_thread(self._native.stop, "vc-stop")
             await self._give_back_handed()
 
     def _busy_now(self) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import os
 import warnings
 from typing import TYPE_CHECKING
 
@@ -104,13 +106,16 @@ class Turns:
             try:
                 await scheduler.before_loop()
                 self.started_at = scheduler.queue.now()
-                self.native = await asyncio.get_running_loop().run_in_executor(
-                    None, self._make_native, _bridge.current()
+                self.native = await _bridge.in_own_thread(
+                    functools.partial(self._make_native, _bridge.current()), "vc-open"
                 )
                 break
             except Exception as problem:
                 if not scheduler._supervisor.survives(problem):
                     raise
+                if _core.file_condemned(os.fsencode(scheduler.queue.path)):
+                    scheduler._supervisor.lose_file(problem)
+                    await asyncio.sleep(0)  # which has cancelled this task
                 scheduler._supervisor.warn("Starting the scheduler failed: %s", problem)
                 await asyncio.sleep(scheduler._period)
         await scheduler._supervisor.guarded("looking around", self._watch.look)
