@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from types import SimpleNamespace
 import pytest
 
 from voicecore.database import DatabaseError
-from voicecore.errors import Closed, StaleClaim
+from voicecore.errors import Closed, StaleClaim, UnsupportedMedia
 from voicecore.queue import Command, CommandQueue, SyncCommandQueue
 from voicecore.scheduler import Scheduler, Session
 
@@ -79,6 +80,84 @@ def test_a_process_that_may_not_grow_its_files_is_refused_and_goes_on_later(ram:
 
 def test_a_file_that_is_not_ours_to_write_is_refused(ram: Path) -> None:
     in_a_process("read_only_file", ram)
+
+
+READS_ONLY = """
+import os, sys
+import voicecore
+voicecore.SyncCommandQueue, voicecore.SourcePermissionError  # nobody else may read the package
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setuid(65534)
+for create in (True, False):
+    try:
+        with voicecore.SyncCommandQueue(sys.argv[1], create=create) as queue:
+            queue.peek()
+    except voicecore.SourcePermissionError:
+        print("refused")
+"""
+
+
+def test_who_may_only_read_a_file_leaves_no_log_beside_it(tmp_path: Path) -> None:
+    # Where others have folders of their own nobody else gets in.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        db = Path(folder, "queue.db")
+        with SyncCommandQueue(db) as queue:
+            queue.enqueue("work")
+        db.chmod(0o444)
+        assert python(READS_ONLY, str(db)).split() == ["refused", "refused"]
+        assert os.listdir(folder) == ["queue.db"]
+        db.chmod(0o644)
+        with SyncCommandQueue(db) as queue:
+            queue.enqueue("work")
+
+
+def test_a_file_with_two_names_is_refused_under_either_but_a_symbolic_link_is_none(
+    tmp_path: Path,
+) -> None:
+    db, link, symbolic = tmp_path / "queue.db", tmp_path / "link.db", tmp_path / "symbolic.db"
+    with SyncCommandQueue(db) as queue:
+        queue.enqueue("work")
+    symbolic.symlink_to(db)
+    with SyncCommandQueue(db) as queue, SyncCommandQueue(symbolic) as same:
+        same.enqueue("work")
+        assert len(queue.peek()) == 2
+    os.link(db, link)
+    for name in (db, link, symbolic):
+        with pytest.raises(UnsupportedMedia, match=r"has 2 names \(hard links\)"):
+            SyncCommandQueue(name).open()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link.db", "queue.db", "symbolic.db"]
+    link.unlink()
+    with SyncCommandQueue(db) as queue:
+        assert len(queue.peek()) == 2
+
+
+MOUNTED = """
+import subprocess, sys
+import voicecore
+db, other = sys.argv[1:]
+voicecore.SyncCommandQueue(db).enqueue("work")
+open(other, "w").close()
+subprocess.run(["mount", "--bind", db, other], check=True)
+try:
+    voicecore.SyncCommandQueue(other).open()
+except voicecore.UnsupportedMedia as error:
+    print("is mounted by itself" in str(error))
+"""
+
+
+def test_a_file_that_is_mounted_by_itself_is_refused(tmp_path: Path) -> None:
+    how = namespace()
+    if how is None:
+        warnings.warn("no mount namespace here: nothing can be mounted", stacklevel=1)
+        return
+    done = subprocess.run(
+        [*how, sys.executable, "-c", MOUNTED, tmp_path / "a.db", tmp_path / "b.db"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "True", done.stderr
 
 
 # -- files that go away ----------------------------------------------------------------------------

@@ -423,6 +423,8 @@ void bind_queue(py::module_& module) {
                [](const std::string& owner) { return command::owner_may_live(owner); });
     module.def("check_file_system",
                [](const std::string& path) { unwrap(command::check_file_system(path)); });
+    module.def("check_one_name",
+               [](const std::string& path) { unwrap(command::check_one_name(path)); });
     module.def("file_condemned", [](const std::string& path) {
         const auto verdict = command::Verdict::known_of(path);
         return verdict != nullptr && verdict->condemned();

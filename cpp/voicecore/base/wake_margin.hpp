@@ -7,9 +7,9 @@
 
 namespace voicecore {
 
-// A processor that sleeps deeply, a virtual one above all, takes a millisecond or two to run who was
-// to be woken. Whoever wakes up that much too early and waits the rest out awake is on time. Learns
-// from each wake-up what it takes here. Not thread-safe.
+// A processor that sleeps deeply, a virtual one above all, takes a millisecond or two to run who
+// was to be woken. Whoever wakes up that much too early and waits the rest out awake is on time.
+// Learns from each wake-up what it takes here. Not thread-safe.
 class WakeMargin {
   public:
     // Before a deadline that comes every `period`: at most a tenth of it, which is what waiting

@@ -205,6 +205,27 @@ Status check_file_system(const std::string& path) {
     return Done{};
 }
 
+Status check_one_name(const std::string& path) {
+    struct statx facts {};
+    if (::statx(AT_FDCWD, path.c_str(), 0, STATX_BASIC_STATS, &facts) != 0) return Done{};  // new
+    if (!S_ISREG(facts.stx_mode)) return Done{};
+    if (facts.stx_nlink > 1) {
+        return Error{Errc::unsupported, 0,
+                     path + " has " + std::to_string(facts.stx_nlink) +
+                         " names (hard links); a queue's log and locks lie beside its name, and "
+                         "those of another name are not seen. Expected one name: copy the file "
+                         "instead of linking it, or make it a symbolic link"};
+    }
+    if ((facts.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) {
+        return Error{Errc::unsupported, 0,
+                     path +
+                         " is mounted by itself (as \"docker run -v FILE:FILE\" does): its log "
+                         "would lie beside this name, and be neither seen nor kept where the "
+                         "file comes from. Expected its folder to be mounted"};
+    }
+    return Done{};
+}
+
 Error explain_open_failure(const std::string& path, Error failure) {
     if (failure.code != Errc::database) return failure;
     const int kind = failure.native & 0xFF;  // without SQLite's extension

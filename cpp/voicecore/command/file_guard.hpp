@@ -19,6 +19,9 @@ namespace voicecore::command {
 // Refuses file systems on which WAL cannot work: it needs memory shared between the processes.
 [[nodiscard]] Status check_file_system(const std::string& path);
 
+// Refuses a file that has two names: each would have a log and locks of its own beside it.
+[[nodiscard]] Status check_one_name(const std::string& path);
+
 // Refuses a file that was open here when this process was forked. SQLite keeps for a process which
 // locks it holds on a file; a child begins with the list, but without the locks.
 [[nodiscard]] Status check_not_inherited(const std::string& path);

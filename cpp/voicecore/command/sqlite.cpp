@@ -154,6 +154,11 @@ Result<Database> Database::open(const std::string& path, int busy_timeout_ms, St
     const int code = sqlite3_open_v2(path.c_str(), &raw, flags, nullptr);
     Database database{raw, std::move(hook)};
     if (code != SQLITE_OK) return sqlite_error(raw, "opening " + path);
+    // SQLite is content with less. But the log that it makes even to read would be ours, and
+    // whoever owns the file could not write to it.
+    if (sqlite3_db_readonly(raw, "main") == 1) {
+        return Error{Errc::database, SQLITE_READONLY, "opening " + path + ": only for reading"};
+    }
     sqlite3_extended_result_codes(raw, 1);
     database.patience_ = std::make_unique<Patience>();
     database.wait_at_most(std::chrono::milliseconds{busy_timeout_ms});

@@ -55,6 +55,7 @@ Store::~Store() {
 
 Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
     if (auto ok = check_file_system(options.path); !ok) return std::move(ok).error();
+    if (auto ok = check_one_name(options.path); !ok) return std::move(ok).error();
     if (auto ok = check_not_inherited(options.path); !ok) return std::move(ok).error();
     auto database =
         Database::open(options.path, options.busy_timeout_ms, options.hook, options.create);

@@ -67,7 +67,8 @@ struct Worker {
 };
 
 // How often the holders of one command may die before it is given up, when it has fewer tries than
-// that: a death is not an error of the command's, but a command that kills must not kill for ever.
+// that: a death is not an error of the command's, and does not end it; but it has used up a try,
+// and a command that kills must not kill for ever.
 inline constexpr std::int64_t kMostDeaths = 3;
 
 struct Finished {

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -123,7 +123,8 @@ def _examine(path: str, how: str) -> dict[str, Any]:
             **_schema(tables),
             "may_write": _may_write(path),
             "sqlite": _this_process(),
-            "network_file_system": _network(path),
+            "network_file_system": _refused(_core.check_file_system, path),
+            "other_names": _refused(_core.check_one_name, path),
             "quick_check": sound,
             **contents,
         }
@@ -253,9 +254,9 @@ def _copies_of(owner: str, pid: int) -> list[str] | None:
         return None
 
 
-def _network(path: str) -> str | None:
+def _refused(check: Callable[[str], None], path: str) -> str | None:
     try:
-        _core.check_file_system(path)
+        check(path)
     except VoicecoreError as error:
         return text_of(error)
     return None

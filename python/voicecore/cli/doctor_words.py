@@ -52,6 +52,8 @@ def _file_problems(record: dict[str, Any]) -> list[str]:
     problems = []
     if record["network_file_system"] is not None:
         problems.append(record["network_file_system"])
+    if record["other_names"] is not None:
+        problems.append(record["other_names"])
     if record["quick_check"] != ["ok"]:
         first = "; ".join(record["quick_check"][:3])
         problems.append(

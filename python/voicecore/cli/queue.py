@@ -79,7 +79,7 @@ Examples:
     help="Larger first, across keys; a signed number of 32 bits.",
 )
 @click.option(
-    "--max-attempts", type=opt.Whole(1, 1_000_000), default=1, help="Tries when it fails."
+    "--max-attempts", type=opt.Whole(1, 1_000_000), default=1, help="Tries in all when it fails."
 )
 @click.option("--overtakes", is_flag=True, help="A stop that waits for nothing of its key.")
 @click.option("--requested-by", metavar="WHO", help="Who asks, for the history.")

@@ -84,7 +84,8 @@ class CommandQueue(QueueBase):
             SourceNotFound: no such folder.
             SourcePermissionError: this process may not read and write it, or not in its folder.
             IOFailure: a read-only file system; not a regular file.
-            UnsupportedMedia: a network file system, or a file of a newer voicecore.
+            UnsupportedMedia: a network file system; a file with two names (hard links), or mounted
+                by itself; a file of a newer voicecore.
         """
         await self._do(self._native.open())
 
@@ -122,7 +123,8 @@ class CommandQueue(QueueBase):
             delay: seconds before it is due.
             expires_after: seconds after which it is not started any more; None: never.
             priority: larger first, among commands of different keys; -2**31 to 2**31 - 1.
-            max_attempts: how often it is tried when its handler fails (lesson R52: once).
+            max_attempts: how often it is tried when its handler fails (lesson R52: once). A try
+                whose worker died counts too, though only three deaths end a command.
             overtakes: a `stop` that does not wait for the command of its key that is under way.
 
         Raises:
