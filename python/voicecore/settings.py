@@ -26,7 +26,8 @@ class EncoderSettings:
         expected_loss: share of packets expected to be lost, 0 to 1; only matters with `fec`.
         application: "audio" for fidelity, "voip" for speech, "lowdelay" for the least delay.
         signal: what the encoder should assume it hears.
-        rate_control: "vbr", "constrained" (what a real-time path likes best) or "cbr".
+        rate_control: "vbr" spends more where the music needs it, up to a tenth over all;
+            "constrained" keeps the bitrate on average; "cbr" makes every packet alike.
         dtx: stop sending detail during silence.
 
     Raises:
