@@ -96,7 +96,7 @@ export PATH="$PWD/.venv/bin:$PATH"
 options=(-C build-dir=build/native)
 if [ "$purpose" = test ]; then
     # One tree for the package and the C++ tests: nothing is compiled twice.
-    options+=(-C cmake.define.VOICECORE_TESTS=ON)
+    options+=(-C cmake.define.VOICECORE_TESTS=ON -C "cmake.define.VOICECORE_WERROR=${VOICECORE_WERROR:-OFF}")
 fi
 log=$(mktemp)
 .venv/bin/python -m pip install --no-build-isolation --no-deps "${options[@]}" . >"$log" 2>&1 ||
