@@ -191,7 +191,9 @@ class Lost(BaseException):
     pass
 
 
-@pytest.mark.parametrize("problem", [Lost("gone"), BaseExceptionGroup("two", [Lost()])])
+@pytest.mark.parametrize(
+    "problem", [Lost("gone"), BaseExceptionGroup("two", [Lost()]), GeneratorExit("by hand")]
+)
 async def test_a_handler_that_raises_no_exception_fails_its_command_and_ends_the_scheduler(
     tmp_path: Path, problem: BaseException
 ) -> None:

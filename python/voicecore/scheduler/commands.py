@@ -62,6 +62,7 @@ class CommandDrain:
         self._done_since = 0.0
         self._waiting: dict[int, float] = {}  # plays whose expiry was put off, and until when
         self._kept: list[Command] = []
+        self._handed_over: tuple[int, int | None] | None = None  # to `_carry_out`, and not ended
         self.unfinished = False
         self.handlers: dict[str, Handler] = {}
         self.outcomes: Counter[str] = Counter()
@@ -103,7 +104,7 @@ class CommandDrain:
                         break
                     begun += 1
                     ran += 1
-                    await scheduler._carry_out(command)
+                    await self._hand_over(command)
                     if self._done and time.monotonic() - self._done_since > _ACK_PATIENCE:
                         await self._acknowledge()
             except (asyncio.CancelledError, GeneratorExit):
@@ -162,52 +163,80 @@ class CommandDrain:
             )
         return lost
 
+    async def _hand_over(self, command: Command) -> None:
+        """To `_carry_out`, which may be a subclass's own: what leaves it is the command's failure,
+        unless the command has ended before."""
+        scheduler = self._scheduler
+        task = asyncio.current_task()
+        self._handed_over = (command.id, command.attempt)
+        try:
+            await scheduler._carry_out(command)
+        except BaseException as problem:
+            if self._handed_over is not None:
+                raising = await self._end_with(command, problem, task)
+            else:
+                raising = not scheduler._supervisor.survives(problem)
+                if not raising:
+                    scheduler._supervisor.warn("Behind command %s: %s", command.command, problem)
+            if raising:
+                raise
+        finally:
+            self._handed_over = None
+
     async def carry_out(self, command: Command) -> None:
         """One command: done, failed, or given back when this is cancelled.
 
         Within `run` the outcomes of several share a transaction; anywhere else, in a drain of the
         user's own, a command has ended when this returns.
         """
-        await self._to_its_end(command, self._begin(command))
+        try:
+            await self._to_its_end(command, self._begin(command))
+        finally:
+            if self._handed_over == (command.id, command.attempt):
+                self._handed_over = None
 
     async def _to_its_end(self, command: Command, work: Coroutine[Any, Any, object]) -> None:
-        scheduler = self._scheduler
+        task = asyncio.current_task()
         try:
             result = await work
             text = None if result is None else result_text(result)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and not task.cancelling():
-                # Not this scheduler's end: something that the handler waited for was cancelled.
-                problem = "what it waited for was cancelled"
-                scheduler._supervisor.warn("Command %s failed: %s", command.command, problem)
-                await self._fail(command, problem)
-                return
-            with contextlib.suppress(Exception):
-                await asyncio.shield(self.give_back(command))
-            raise
-        except GeneratorExit:
-            raise  # thrown away by a closed event loop: nothing can be awaited any more
-        except KeyboardInterrupt:
-            with contextlib.suppress(Exception):  # the user's end, and not this command's fault
-                await asyncio.shield(self.give_back(command))
-            raise
-        except FileRefuses as problem:
-            scheduler._supervisor.warn("Command %s waits: %s", command.command, problem)
-            await self.give_back(command, _QUEUED_PAUSE)
         except BaseException as problem:
-            # `SystemExit` and groups of such, too: left claimed, it would end the next one as well.
-            survived = scheduler._supervisor.survives(problem)
-            if survived:
-                scheduler._supervisor.warn("Command %s failed: %s", command.command, problem)
-            await self._fail(command, str(problem) or type(problem).__name__)
-            if not survived:
+            if await self._end_with(command, problem, task):
                 raise
         else:
             if text is not None:
                 # Texts of the user's own could be a new one each time.
                 self.outcomes["done" if command.command in self.handlers else text] += 1
                 await self._acknowledge_soon(command, text)
+
+    async def _end_with(
+        self, command: Command, problem: BaseException, task: asyncio.Task[Any] | None
+    ) -> bool:
+        """End a claim by what its work in `task` has raised; True: that is to be raised again."""
+        supervisor = self._scheduler._supervisor
+        if isinstance(problem, GeneratorExit) and _task_here() is not task:
+            return True  # thrown away by a closed event loop: nothing can be awaited any more
+        if isinstance(problem, asyncio.CancelledError) and task and not task.cancelling():
+            # Not this scheduler's end: something that the handler waited for was cancelled.
+            told = "what it waited for was cancelled"
+            supervisor.warn("Command %s failed: %s", command.command, told)
+            await self._fail(command, told)
+            return False
+        if isinstance(problem, (asyncio.CancelledError, KeyboardInterrupt)):
+            # The end of the scheduler, or the user's: not this command's fault.
+            with contextlib.suppress(Exception):
+                await asyncio.shield(self.give_back(command))
+            return True
+        if isinstance(problem, FileRefuses):
+            supervisor.warn("Command %s waits: %s", command.command, problem)
+            await self.give_back(command, _QUEUED_PAUSE)
+            return False
+        # `SystemExit` and groups of such, too: left claimed, it would end the next one as well.
+        survived = supervisor.survives(problem)
+        if survived:
+            supervisor.warn("Command %s failed: %s", command.command, problem)
+        await self._fail(command, str(problem) or type(problem).__name__)
+        return not survived
 
     async def finish(self, command: Command, end: Callable[[], Awaitable[object]]) -> bool:
         """End a claim; a stale one belongs to somebody else by now, and is left alone: False."""
@@ -267,8 +296,11 @@ class CommandDrain:
         await self.finish(command, lambda: self._scheduler.queue.give_back(command, delay=delay))
 
     async def _fail(self, command: Command, problem: str) -> None:
-        self.outcomes["failed"] += 1
-        await self.finish(command, lambda: self._scheduler.queue.nack(command, problem))
+        async def end() -> None:
+            await self._scheduler.queue.nack(command, problem)
+            self.outcomes["failed"] += 1  # not of a command that is somebody else's by now
+
+        await self.finish(command, end)
 
     def _forget(self, command: Command) -> None:
         if self._scheduler._native is not None:
@@ -367,3 +399,10 @@ class CommandDrain:
             # The command's failure: what a row asks of a player is no bug of the bot (R52).
             raise NotSteered(str(refused)) from None
         return results[0] if results else "not playing"
+
+
+def _task_here() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None  # no loop runs

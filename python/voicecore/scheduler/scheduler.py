@@ -48,7 +48,8 @@ class Scheduler:
     `_maybe_start` and `_carry_out` can be overridden as well, and all of them be called from there.
     What is taken with `_take_commands` is leased for the queue's `lease`, and ends with
     `_carry_out` or with the queue's own `ack`, `fail`, `nack` or `give_back`. Recoverable errors
-    that leave any of them are logged, and the next tick comes all the same (R13).
+    that leave any of them are logged, and the next tick comes all the same (R13); one that leaves
+    `_carry_out` before its command has ended is that command's failure, as a handler's is (R52).
 
     `_maybe_start(entry)` may have the lesson's own form (R21): without `command`, which it gets
     only if it takes it, and returning nothing. It has then started something unless what played
