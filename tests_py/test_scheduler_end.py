@@ -376,3 +376,66 @@ async def test_a_command_whose_lease_ran_out_in_hand_is_not_begun(
         for number in numbers:
             assert (await queue.wait_result(number, 5)).state == "done"
         await scheduler.shutdown()
+
+
+# -- what is left ----------------------------------------------------------------------------------
+
+
+def of_ours() -> list[str]:
+    here = asyncio.current_task()
+    return [one.get_name() for one in asyncio.all_tasks() if one is not here]
+
+
+async def test_a_shutdown_behind_a_bug_waits_for_what_the_bug_has_begun(tmp_path: Path) -> None:
+    died = asyncio.Event()
+    leaves = 0
+
+    class Slow(Scheduler):
+        async def _leave_native(self) -> None:
+            nonlocal leaves
+            leaves += 1
+            if leaves == 1:
+                asyncio.get_running_loop().call_later(0.1, ended.set)
+                await ended.wait()
+            await super()._leave_native()
+
+    ended = asyncio.Event()
+    async with CommandQueue(tmp_path / "q.db", role="worker") as queue:
+        scheduler = Slow(None, queue, schedule=False, on_fatal=lambda _: died.set())
+
+        @scheduler.handler("bad")
+        async def bad(_command: Command) -> None:
+            raise KeyError("a bug")
+
+        scheduler.start()
+        await queue.enqueue("bad")
+        await asyncio.wait_for(died.wait(), 10)
+        await scheduler.shutdown()
+        assert of_ours() == []
+
+
+async def test_a_shutdown_waits_for_who_is_told_of_a_bug_in_its_last_turn(tmp_path: Path) -> None:
+    told: list[BaseException] = []
+    begun = asyncio.Event()
+    bug = KeyError("a bug")
+
+    async def on_fatal(problem: BaseException) -> None:
+        await asyncio.sleep(0.05)
+        told.append(problem)
+
+    async with CommandQueue(tmp_path / "q.db", role="worker") as queue:
+        scheduler = Scheduler(None, queue, schedule=False, on_fatal=on_fatal)
+
+        @scheduler.handler("bad")
+        async def bad(_command: Command) -> None:
+            begun.set()
+            while scheduler._admitting:
+                await asyncio.sleep(0.01)
+            raise bug
+
+        scheduler.start()
+        await queue.enqueue("bad")
+        await asyncio.wait_for(begun.wait(), 10)
+        await scheduler.shutdown()
+        assert told == [bug]
+        assert of_ours() == []

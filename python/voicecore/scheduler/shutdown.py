@@ -68,6 +68,9 @@ class ShutdownSteps:
 
     async def _stop_native(self) -> None:
         # Behind the tasks, whose leases it renews.
+        stopping = self._scheduler._supervisor.stopping
+        if stopping is not None and stopping.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait([stopping])
         await self._scheduler._leave_native()
 
     async def _stop_audio(self) -> None:
@@ -77,16 +80,21 @@ class ShutdownSteps:
     async def _wait_for_tasks(self) -> None:
         scheduler = self._scheduler
         for_running, for_cancelled = scheduler._SHUTDOWN_SHARES
-        pending: set[asyncio.Task[Any]] = set(scheduler._pending_tasks)
-        pending |= scheduler._turns.last()
-        if pending:
-            left = self._deadline - time.monotonic() - self._seconds * (1.0 - for_running)
-            _, pending = await asyncio.wait(pending, timeout=max(0.0, left))
+        until = self._deadline - self._seconds * (1.0 - for_running)
+        while pending := self._running():  # again: a bug in the last turn tells `on_fatal`
+            left = until - time.monotonic()
+            if left <= 0.0:
+                break
+            await asyncio.wait(pending, timeout=left)
         for task in pending:
             task.cancel()
         if pending:
             await asyncio.wait(pending, timeout=self._seconds * for_cancelled)
         await scheduler.sessions.settle()
+
+    def _running(self) -> set[asyncio.Task[Any]]:
+        tasks = self._scheduler._pending_tasks | self._scheduler._turns.last()
+        return {task for task in tasks if not task.done()}
 
     async def _cancel_tick(self) -> None:
         self._scheduler._turns.leave()

@@ -31,6 +31,7 @@ class Supervisor:
         fatal: what ended the scheduler.
         cause: of what it ended, in words.
         warnings: how often something was survived.
+        stopping: ends the native half, once something but a shutdown has ended the scheduler.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -38,7 +39,7 @@ class Supervisor:
         self.fatal: BaseException | None = None
         self.cause = ""
         self.warnings = 0
-        self._stopping: asyncio.Task[None] | None = None
+        self.stopping: asyncio.Task[None] | None = None
 
     @property
     def healthy(self) -> bool:
@@ -102,8 +103,8 @@ class Supervisor:
     def _stop_native(self) -> None:
         """It must not claim any more; what it has in hand goes back, or waits for its lease."""
         self._scheduler._close_admission()
-        if self._stopping is None:
-            self._stopping = asyncio.get_running_loop().create_task(
+        if self.stopping is None:
+            self.stopping = asyncio.get_running_loop().create_task(
                 self._scheduler._leave_native(), name="voicecore-stop"
             )
 
