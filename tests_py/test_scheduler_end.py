@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sqlite3
+import threading
 import weakref
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -378,12 +379,133 @@ async def test_a_command_whose_lease_ran_out_in_hand_is_not_begun(
         await scheduler.shutdown()
 
 
-# -- what is left ----------------------------------------------------------------------------------
+# -- from another thread ---------------------------------------------------------------------------
 
 
 def of_ours() -> list[str]:
     here = asyncio.current_task()
     return [one.get_name() for one in asyncio.all_tasks() if one is not here]
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_an_idle_scheduler_ends_by_a_shutdown_from_another_thread(tmp_path: Path, run: Run) -> None:
+    async def main() -> None:
+        queue, scheduler, _ = await start(tmp_path / "q.db")
+        scheduler.start()
+        await scheduler.wait_started()
+        await asyncio.to_thread(asyncio.run, scheduler.shutdown())
+        assert not scheduler.running
+        await asyncio.wait_for(scheduler.wait(), 5)
+        await scheduler.shutdown()
+        assert "vc-sched" not in native_threads()
+        assert of_ours() == []
+        await queue.aclose()
+
+    run(main())
+
+
+async def test_a_shutdown_from_another_thread_ends_sessions_where_they_run(tmp_path: Path) -> None:
+    bot = Bot(tmp_path / "q.db")
+    await bot.begin()
+    await asyncio.to_thread(asyncio.run, bot.scheduler.shutdown())
+    assert not bot.scheduler.running
+    rows = await bot.queue.execute("SELECT outcome, state FROM bot_sessions")
+    assert rows == [("stopped", "ended")]
+    assert of_ours() == []
+    await bot.queue.aclose()
+
+
+async def test_shutdowns_from_everywhere_at_once_are_one(tmp_path: Path) -> None:
+    closed: list[int] = []
+
+    class Client:
+        async def close(self) -> None:
+            closed.append(threading.get_ident())
+
+    async with CommandQueue(tmp_path / "q.db", role="worker") as queue:
+        scheduler = Scheduler(Client(), queue, schedule=False)
+        scheduler.start()
+        await scheduler.wait_started()
+        await asyncio.gather(
+            *(asyncio.to_thread(asyncio.run, scheduler.shutdown()) for _ in range(3)),
+            scheduler.shutdown(),
+        )
+        assert closed == [threading.get_ident()]
+        assert not scheduler.running
+        assert of_ours() == []
+
+
+async def test_a_shutdown_that_is_given_up_in_another_thread_goes_on(tmp_path: Path) -> None:
+    queue, scheduler, _ = await start(tmp_path / "q.db")
+    scheduler.start()
+    await scheduler.wait_started()
+
+    async def impatient() -> None:
+        asking = asyncio.create_task(scheduler.shutdown())
+        await asyncio.sleep(0)
+        asking.cancel()
+
+    await asyncio.to_thread(asyncio.run, impatient())
+    await asyncio.wait_for(scheduler.wait(), 5)
+    await scheduler.shutdown()
+    assert of_ours() == []
+    await queue.aclose()
+
+
+async def test_a_shutdown_from_another_thread_does_not_wait_for_ever_for_a_blocked_loop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue, scheduler, seen = await start(tmp_path / "q.db")
+    scheduler.SHUTDOWN_TIMEOUT_SECONDS = 0.3  # type: ignore[misc]  # of this one alone
+    scheduler.start()
+    await scheduler.wait_started()
+    other = threading.Thread(target=asyncio.run, args=(scheduler.shutdown(),))
+    other.start()
+    other.join(10)  # the loop stands still meanwhile
+    assert not other.is_alive()
+    assert "its event loop" in caplog.text
+    number = await queue.enqueue("note")
+    await asyncio.wait_for(scheduler.wait(), 5)
+    await scheduler.shutdown()
+    found = await queue.get(number)
+    assert found is not None
+    assert (found.state, seen) == ("ready", [])
+    await queue.aclose()
+
+
+def test_a_shutdown_from_another_thread_ends_what_the_loops_end_has_cut_short(
+    tmp_path: Path,
+) -> None:
+    closed: list[str] = []
+    ready = threading.Event()
+
+    class Client:
+        async def close(self) -> None:
+            closed.append("client")
+
+    scheduler = Scheduler(Client(), CommandQueue(tmp_path / "q.db"), schedule=False)
+
+    async def main() -> None:
+        scheduler.start()
+        await scheduler.wait_started()
+        ready.set()
+        await scheduler.wait()  # which is over before the last steps of the shutdown are
+
+    async def end() -> None:
+        await scheduler.shutdown()
+        await scheduler.queue.aclose()
+
+    other = threading.Thread(target=asyncio.run, args=(main(),))
+    other.start()
+    assert ready.wait(10)
+    asyncio.run(end())
+    other.join(10)
+    assert not other.is_alive()
+    assert closed == ["client"]
+    assert not scheduler.running
+
+
+# -- what is left ----------------------------------------------------------------------------------
 
 
 async def test_a_shutdown_behind_a_bug_waits_for_what_the_bug_has_begun(tmp_path: Path) -> None:

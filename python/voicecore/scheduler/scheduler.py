@@ -19,7 +19,7 @@ from voicecore.scheduler.commands import CommandDrain, Handler, MissingEntry
 from voicecore.scheduler.due import DueStarts, checker_of
 from voicecore.scheduler.given import async_function
 from voicecore.scheduler.session import Session, StateRepository
-from voicecore.scheduler.shutdown import ShutdownSteps, install_signal_handlers
+from voicecore.scheduler.shutdown import ShutdownSteps, ask_home, install_signal_handlers
 from voicecore.scheduler.starts import FileRefuses, SessionStarts
 from voicecore.scheduler.statistics import SchedulerStatistics
 from voicecore.scheduler.supervisor import Supervisor
@@ -268,14 +268,26 @@ class Scheduler:
         did. Commands that were claimed and not begun go back into the line at once.
 
         From a handler or a session it begins, and returns: it waits for them, not they for it.
+
+        From another event loop, in another thread, it is carried out on the scheduler's own, and
+        waited for. While that one is blocked nothing more is claimed; when it stays so for
+        `SHUTDOWN_TIMEOUT_SECONDS` this returns, and the rest follows once it is free. Only when it
+        has ended already, the end is here.
         """
-        if self._shutdown is None:
-            self._shutdown = asyncio.get_running_loop().create_task(
-                ShutdownSteps(self).run(), name="voicecore-shutdown"
-            )
+        here = asyncio.get_running_loop()
+        known = self._shutdown or self._runner
+        home = here if known is None else known.get_loop()
+        over = self._shutdown is not None and self._shutdown.done()
+        if home is not here and home.is_running() and not over and await ask_home(self, home):
+            return
+        begun = self._shutdown
+        if begun is None or begun.cancelled() or not (begun.done() or begun.get_loop() is here):
+            # Also once more, where a loop that has ended cut it short.
+            self._shutdown = here.create_task(ShutdownSteps(self).run(), name="voicecore-shutdown")
         asking = asyncio.current_task()
         if asking is self._runner or asking in self._pending_tasks:
             return  # it waits for whoever asks here
+        assert self._shutdown is not None
         await asyncio.shield(self._shutdown)
 
     def install_signal_handlers(self) -> None:

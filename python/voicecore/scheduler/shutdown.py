@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from types import FrameType
@@ -18,6 +19,8 @@ log = logging.getLogger("voicecore.scheduler")
 
 _FILE_SHARE: Final = 0.1
 """Of the shutdown's time, that one call on the queue waits for the file."""
+_LOOK: Final = 0.01
+"""Seconds between two looks at whether another event loop has come to the shutdown's end."""
 
 
 class ShutdownSteps:
@@ -120,6 +123,42 @@ class ShutdownSteps:
     async def _close_queue(self) -> None:
         if self._scheduler._owns_queue:
             await self._scheduler.queue.aclose()
+
+
+async def ask_home(scheduler: Scheduler, home: asyncio.AbstractEventLoop) -> bool:
+    """Shut a scheduler down on its own event loop, from another one, and wait for the end.
+
+    Returns:
+        False: that loop has ended before; what is left is the caller's.
+    """
+    ended = threading.Event()
+    asked: list[asyncio.Task[None]] = []
+
+    def ask() -> None:
+        asked.append(home.create_task(scheduler.shutdown(), name="voicecore-asked"))
+        asked[0].add_done_callback(lambda _: ended.set())
+
+    deadline = time.monotonic() + scheduler.SHUTDOWN_TIMEOUT_SECONDS
+    try:
+        home.call_soon_threadsafe(ask)
+    except RuntimeError:
+        return False  # it was closed meanwhile
+    if scheduler._native is not None:
+        scheduler._native.close_admission()  # from now on, whatever that loop is busy with
+    # Looked at, and not told by it: of the two loops either may end before the other.
+    while not ended.is_set():
+        if home.is_closed():
+            return False
+        if time.monotonic() >= deadline:
+            if home.is_running():
+                log.warning(
+                    "Shutdown: its event loop, which was asked for it from another one, has not "
+                    "come to the end within %g s",
+                    scheduler.SHUTDOWN_TIMEOUT_SECONDS,
+                )
+            return home.is_running()
+        await asyncio.sleep(_LOOK)
+    return not asked[0].cancelled()
 
 
 def install_signal_handlers(scheduler: Scheduler) -> None:
