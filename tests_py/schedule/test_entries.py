@@ -161,6 +161,36 @@ def test_a_line_that_never_comes_ends_instead_of_searching_for_ever() -> None:
     assert next_occurrences(never, 1, at("2026-06-01 00:00")) == []
 
 
+@pytest.mark.parametrize(
+    ("line", "same_as"),
+    [
+        ("0 8 4-4/3 * *", "0 8 4 * *"),
+        ("0 8 4-04/3,20 * *", "0 8 4,20 * *"),
+        ("0 8 * * MON-1/2", "0 8 * * MON"),
+        ("0 8 * jan-jan/5 *", "0 8 * 1 *"),
+        ("0-0/15 8 * * *", "0 8 * * *"),
+        ("0-0/15 0 8 * * *", "0 8 * * *"),
+        ("0 8 1-31/40 * FRI", "0 8 1 * FRI"),
+        ("0 8 */40 * FRI", "0 8 */31 * FRI"),
+        ("*/5 8-8/2 * * *", "*/5 8 * * *"),
+        ("0 8 */31 * */7", "0 8 */31 * SUN"),
+    ],
+)
+def test_a_step_over_a_range_of_one_value_is_that_value(line: str, same_as: str) -> None:
+    def slots(rule: CronLine) -> list[str]:
+        entry = ScheduleEntry("Yoga", rule)
+        return [one.slot for one in next_occurrences(entry, 40, 1_750_000_000)]
+
+    assert slots(CronLine(line)) == slots(CronLine(same_as))
+
+
+def test_a_step_over_a_range_of_one_value_is_refused_where_it_never_comes() -> None:
+    CronLine("0 8 30 2/1 *")
+    for line in ("0 8 30 2-2/1 *", "0 8 4-4/0 * *"):
+        with pytest.raises(InvalidArgument):
+            CronLine(line)
+
+
 def test_a_cron_line_counts_as_debian_does() -> None:
     entry = ScheduleEntry("x", CronLine("0 8 1,15 * MON"))  # either of the days
     found = next_occurrences(entry, 4, at("2026-06-01 00:00"))

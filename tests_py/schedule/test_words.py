@@ -59,6 +59,32 @@ YOGA = ScheduleEntry(
             CronLine("0 8 */2 * FRI"),
             "at 08:00 on every second day of month if it's on Friday (cron 0 8 */2 * FRI)",
         ),
+        # By the "or" of the two days: daily.
+        (CronLine("0 8 1-31 * FRI"), "at 08:00 every day (cron 0 8 1-31 * FRI)"),
+        (CronLine("0 8 1/1 * FRI"), "at 08:00 every day (cron 0 8 1/1 * FRI)"),
+        (CronLine("0 8 5,* * FRI"), "at 08:00 every day (cron 0 8 5,* * FRI)"),
+        (
+            CronLine("0 8 1-15,16-31 6 MON"),
+            "at 08:00 every day in June (cron 0 8 1-15,16-31 6 MON)",
+        ),
+        (CronLine("0 8 1 * 0-6"), "at 08:00 every day (cron 0 8 1 * 0-6)"),
+        (CronLine("0 8 13 * 1-7"), "at 08:00 every day (cron 0 8 13 * 1-7)"),
+        (CronLine("0 8 1 * sun-sat"), "at 08:00 every day (cron 0 8 1 * sun-sat)"),
+        # By the "and" of a field that begins with a star.
+        (CronLine("0 8 */1 * FRI"), "at 08:00 on Friday (cron 0 8 */1 * FRI)"),
+        (
+            CronLine("0 8 1-30 * FRI"),
+            "at 08:00 on every day of month from 1 through 30 or on Friday (cron 0 8 1-30 * FRI)",
+        ),
+        (
+            CronLine("0 8 4-4/3 * *"),
+            "at 08:00 on the fourth day of every month (cron 0 8 4-4/3 * *)",
+        ),
+        (CronLine("0 0/30 * * *"), "at 00:00 every day (cron 0 0/30 * * *)"),
+        (CronLine("*/90 * * * *"), "at the start of every hour (cron */90 * * * *)"),
+        (CronLine("0 8 */31 * *"), "at 08:00 on the first day of every month (cron 0 8 */31 * *)"),
+        (CronLine("0 8 * * */7"), "at 08:00 on Sunday (cron 0 8 * * */7)"),
+        (CronLine("0 8 */31 * FRI"), "by the cron line 0 8 */31 * FRI"),
     ],
 )
 def test_a_rule_is_said_in_words(rule: Rule, words: str) -> None:

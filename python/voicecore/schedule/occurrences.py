@@ -20,7 +20,7 @@ from cronsim import CronSim
 from voicecore import _validate
 from voicecore.errors import InvalidArgument
 from voicecore.schedule.entries import ScheduleEntry
-from voicecore.schedule.rules import DAYS, CronLine, FixedTimes, Interval
+from voicecore.schedule.rules import DAYS, CronLine, FixedTimes, Interval, plain_line
 from voicecore.schedule.zones import (
     LATEST,
     changes,
@@ -182,7 +182,7 @@ def _days(rule: FixedTimes, start: datetime) -> Iterator[datetime]:
 
 def _cron(rule: CronLine, start: datetime) -> Iterator[datetime]:
     """Local times of a cron line, from `start` on, itself included."""
-    return CronSim(rule.line, start - timedelta(seconds=1))
+    return CronSim(plain_line(rule.line), start - timedelta(seconds=1))
 
 
 def _elapsed_cron(rule: CronLine, zone: ZoneInfo, begin: int) -> Iterator[tuple[int, str, bool]]:

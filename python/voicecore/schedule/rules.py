@@ -18,6 +18,16 @@ from voicecore.schedule.zones import LATEST
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
 _MONDAY = datetime(2024, 1, 1)
+_STEPPED = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)/(\d+)")
+_LOWS, _HIGHS = (0, 0, 0, 1, 1, 0), (59, 59, 23, 31, 12, 7)  # of a cron line's six fields
+_NAMED = {
+    name: number
+    for first, names in (
+        (0, "SUN MON TUE WED THU FRI SAT"),
+        (1, "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"),
+    )
+    for number, name in enumerate(names.split(), first)
+}
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -99,7 +109,8 @@ class CronLine:
 
     As in Debian's cron, a line whose minute or hour (or second) begins with a star follows elapsed
     time, so that an hourly line runs in both passes of a repeated hour; any other line names fixed
-    times of the day, which the entry's rules for gaps and overlaps place. Parsing is `cronsim`'s:
+    times of the day, which the entry's rules for gaps and overlaps place. When neither day begins
+    with a star, either will do: "0 8 1-31 * FRI" is due daily. Parsing is `cronsim`'s:
     small, typed, without dependencies, kept by the people of a cron monitoring service and held to
     Debian's behaviour. Only its calendar is used, on local times without a zone.
 
@@ -122,6 +133,7 @@ class CronLine:
         object.__setattr__(self, "line", " ".join(self.line.split()))
         try:
             CronSim(self.line, _MONDAY)
+            CronSim(plain_line(self.line), _MONDAY)
         except (CronSimError, ValueError, AssertionError) as error:
             reason = str(error) or "not a cron line"
             raise InvalidArgument(
@@ -142,6 +154,41 @@ class CronLine:
 
 
 Rule = FixedTimes | Interval | CronLine
+
+
+def plain_line(line: str) -> str:
+    """A valid cron line with the first value for each step that leads no further: 4 for 4-4/3.
+
+    `cronsim` takes 4-4/3 for 4/3, which goes on; Debian's cron stays within the range.
+    """
+    if "/" not in line:
+        return line
+    fields = line.upper().split()
+    skipped = 6 - len(fields)  # the seconds
+    day, weekday = fields[-3], fields[-1]
+    for place, field in enumerate(fields, skipped):
+        other = {3: weekday, 5: day}.get(place, "*")
+        # A star in front also says how the two days go together.
+        if other == "*" or not field.startswith("*"):
+            terms = (without_step(term, place) for term in field.split(","))
+            fields[place - skipped] = ",".join(terms)
+    return " ".join(fields)
+
+
+def without_step(term: str, place: int) -> str:
+    """One term of one of the six fields, or its first value if that is all that it means."""
+    stepped = _STEPPED.fullmatch(term)
+    if stepped is None or stepped[1] in ("L", "LW"):
+        return term
+    first = _LOWS[place] if stepped[1] is None else _number(stepped[1])
+    last = _HIGHS[place] if stepped[2] is None else _number(stepped[2])
+    values = range(first, last + 1, int(stepped[3]))
+    same_day = place == 5 and {value % 7 for value in values} == {first % 7}  # Sunday is 0 and 7
+    return str(first) if len(values) == 1 or same_day else term
+
+
+def _number(text: str) -> int:
+    return _NAMED[text] if text in _NAMED else int(text)
 
 
 def rule_from_dict(record: Mapping[str, Any]) -> Rule:

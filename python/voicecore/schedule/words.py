@@ -10,7 +10,16 @@ from cronsim import CronSim
 
 from voicecore.schedule.entries import ScheduleEntry
 from voicecore.schedule.occurrences import Occurrence, next_occurrences
-from voicecore.schedule.rules import DAYS, CronLine, FixedTimes, Interval, Rule, time_text
+from voicecore.schedule.rules import (
+    DAYS,
+    CronLine,
+    FixedTimes,
+    Interval,
+    Rule,
+    plain_line,
+    time_text,
+    without_step,
+)
 from voicecore.schedule.zones import instant
 
 _NAMES = dict(
@@ -21,6 +30,7 @@ _NAMES = dict(
     )
 )
 _ORDINAL = re.compile(r"\b(\d+)th\b")
+_SOME_DAY = datetime(2024, 1, 1)
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -70,10 +80,7 @@ def rule_words(rule: Rule) -> str:
                 text += f" from {start:%Y-%m-%d %H:%M:%S} UTC on"
             return text
         case CronLine():
-            told = _ORDINAL.sub(_ordinal, CronSim(rule.line, datetime(2024, 1, 1)).explain())
-            if _either_day(rule.line):
-                told = told.replace(" and on ", " or on ")
-            text = f"{told[:1].lower()}{told[1:]} (cron {rule.line})"
+            text = _cron_words(rule.line)
     if rule.first is not None:
         text += f", from {rule.first}"
     if rule.last is not None:
@@ -115,10 +122,26 @@ def _ordinal(found: re.Match[str]) -> str:
     return f"{number}{('th', 'st', 'nd', 'rd')[last] if last < 4 else 'th'}"
 
 
-def _either_day(line: str) -> bool:
-    """Whether a day of the month or a day of the week will do, as in Debian's cron."""
-    *_, of_month, _, of_week = line.split()
-    return not of_month.startswith("*") and not of_week.startswith("*")
+def _cron_words(line: str) -> str:
+    fields = plain_line(line).split()
+    day, weekday = fields[-3], fields[-1]
+    # As in Debian's cron, either day will do unless one of them begins with a star.
+    either = not day.startswith("*") and not weekday.startswith("*")
+    read = CronSim(" ".join(fields), _SOME_DAY)
+    every_weekday = {one % 7 for one in read.weekdays if isinstance(one, int)} == set(range(7))
+    if either and (every_weekday or read.days.issuperset(range(1, 32))):
+        fields[-3] = fields[-1] = "*"
+    elif _misleads(day, 3) or _misleads(weekday, 5):
+        return f"by the cron line {line}"
+    told = _ORDINAL.sub(_ordinal, CronSim(" ".join(fields), _SOME_DAY).explain())
+    if either:
+        told = told.replace(" and on ", " or on ")
+    return f"{told[:1].lower()}{told[1:]} (cron {line})"
+
+
+def _misleads(field: str, place: int) -> bool:
+    """Every 31st day, which is the first: it is told as it is written."""
+    return any(without_step(term, place) != term for term in field.split(","))
 
 
 def _days(days: tuple[str, ...]) -> str:
