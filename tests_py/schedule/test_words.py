@@ -21,6 +21,7 @@ from voicecore.schedule import (
     explain,
     lint,
 )
+from voicecore.schedule.zones import Gap
 
 NOW = at("2026-01-01 00:00")
 YOGA = ScheduleEntry(
@@ -174,6 +175,16 @@ def test_half_an_hour_on_lord_howe_is_found() -> None:
     assert codes(replace(YOGA, rule=FixedTimes(["01:45"]), zone="Australia/Lord_Howe")) == [
         "overlap"
     ]
+
+
+@pytest.mark.parametrize("gap", ["shift", "skip"])
+def test_a_date_that_a_zone_leaves_out_starts_nothing(gap: Gap) -> None:
+    samoa = replace(YOGA, zone="Pacific/Apia", policy=Policy(gap=gap))
+    (one,) = lint([samoa], after=at("2011-12-20 00:00"), days=30)
+    assert (one.code, one.at) == ("gap", at("2011-12-30 10:00"))
+    assert one.message == (
+        "Yoga: 2011-12-30 08:00 does not exist in Pacific/Apia; it is skipped that day"
+    )
 
 
 def test_entries_of_one_key_at_the_same_instant_collide() -> None:

@@ -20,7 +20,7 @@ from voicecore.schedule.occurrences import (
 )
 from voicecore.schedule.rules import CronLine, Interval
 from voicecore.schedule.words import length, occurrence_words
-from voicecore.schedule.zones import LATEST, changes, instant, local_of, naive_at
+from voicecore.schedule.zones import LATEST, changes, instant, local_of, naive_at, resolve
 
 DAYS_AHEAD = 731
 SPACING = 60.0
@@ -154,7 +154,7 @@ def _clock_changes(entry: ScheduleEntry, begin: float, end: float) -> Iterator[F
             text = (
                 f"{when} comes twice in {entry.zone}; it starts on the {entry.policy.overlap} pass"
             )
-        elif entry.policy.gap == "skip":
+        elif resolve(hit, entry.tz, entry.policy.gap) is None:  # also for a date left out
             text = f"{when} does not exist in {entry.zone}; it is skipped that day"
         else:
             text = f"{when} does not exist in {entry.zone}; it starts at {high:%H:%M}"
