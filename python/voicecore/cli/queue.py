@@ -76,7 +76,7 @@ Examples:
     "--priority",
     type=opt.Whole(-(2**31), 2**31 - 1),
     default=0,
-    help="Larger first, across keys; a signed number of 32 bits.",
+    help="Larger first, across keys, behind stops that overtake; a signed number of 32 bits.",
 )
 @click.option(
     "--max-attempts", type=opt.Whole(1, 1_000_000), default=1, help="Tries in all when it fails."

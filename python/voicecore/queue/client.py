@@ -122,7 +122,9 @@ class CommandQueue(QueueBase):
             dedup_key: while a command with the same one waits or runs, its id comes back instead.
             delay: seconds before it is due.
             expires_after: seconds after which it is not started any more; None: never.
-            priority: larger first, among commands of different keys; -2**31 to 2**31 - 1.
+            priority: larger first, among commands of different keys; -2**31 to 2**31 - 1. A stop
+                that overtakes goes before all others, whatever the priority of either; of several
+                such, the oldest are claimed first.
             max_attempts: how often it is tried when its handler fails (lesson R52: once). A try
                 whose worker died counts too, though only three deaths end a command.
             overtakes: a `stop` that does not wait for the command of its key that is under way.
