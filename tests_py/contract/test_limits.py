@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from contract.harness import Bench, Queue
+from contract.harness import Bench, Queue, ids
 from voicecore import reference
 from voicecore.queue import CommandQueue
 from voicecore.sessions import SessionMutex
@@ -118,3 +120,47 @@ async def test_only_the_native_queue_gives_back_what_a_cancelled_claim_took(
             assert again == []
             bench.wall.pass_(30)
             assert [command.id for command in await queue.claim()] == [id]
+
+
+# -- where the engines differ within the contract --------------------------------------------------
+
+
+def _public(kind: object) -> set[str]:
+    return {name for name in dir(kind) if not name.startswith("_")}
+
+
+def test_the_reference_names_what_it_lacks(tmp_path: Path) -> None:
+    missing = _public(CommandQueue) - _public(reference.CommandQueue(tmp_path / "q.db"))
+    text = str(reference.CommandQueue.__doc__)
+    assert [name for name in sorted(missing) if f"`{name}`" not in text] == []
+    named = set(re.findall(r"`(\w+)`", text[text.index("It lacks") :]))
+    assert named - missing == {"give_back", "delay", "role", "create", "fault_hook"}
+
+
+async def test_a_claim_with_room_for_one_ends_what_has_expired_when_it_meets_it(
+    bench: Bench,
+) -> None:
+    async with bench.queue() as queue:
+        first = await queue.enqueue("work", key="a")
+        old = await queue.enqueue("work", key="b", delay=20, expires_after=1)
+        bench.wall.pass_(5)
+        assert ids(await queue.claim(1)) == [first]
+        states = []
+        for _ in range(2):
+            found = await queue.get(old)
+            assert found is not None
+            states.append(found.state)
+            await queue.claim(1)
+        assert states == (["ready", "expired"] if bench.engine == "native" else ["expired"] * 2)
+
+
+async def test_of_two_overtaking_stops_only_the_reference_takes_the_larger_priority_first(
+    bench: Bench,
+) -> None:
+    async with bench.queue() as queue:
+        stops = [
+            await queue.enqueue("stop", key=key, priority=priority, overtakes=True)
+            for key, priority in (("a", -2), ("b", 1))
+        ]
+        taken = [ids(await queue.claim(1))[0] for _ in range(2)]
+        assert taken == (stops if bench.engine == "native" else stops[::-1])

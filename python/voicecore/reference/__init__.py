@@ -18,6 +18,13 @@ What this engine cannot promise, each shown by a test there:
 - **No doorbell, no self-audit, no checkpoint owner.** Work is found by asking; a second copy of
   SQLite in the process, a network file system or a replaced file are not noticed.
 - **A claim reads the whole line**, so its cost grows with the backlog.
+
+Where it differs without promising less, shown there as well:
+
+- **Every claim ends all that has expired.** The native one looks no further than it has room: what
+  it has not met, delayed or not, is still "ready", and ends when it is met; neither ever starts it.
+- **Of several stops that overtake, the larger priority is claimed first**, natively the oldest.
+- **Not every method is there**: `CommandQueue` names those that are not.
 """
 
 from __future__ import annotations

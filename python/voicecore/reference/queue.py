@@ -1,4 +1,4 @@
-"""`CommandQueue` over `aiosqlite`: each method of `voicecore.CommandQueue` is a transaction."""
+"""`CommandQueue` over `aiosqlite`: each of its methods is a transaction."""
 
 from __future__ import annotations
 
@@ -27,8 +27,14 @@ _STEERING = ("pause", "resume", "stop")
 class CommandQueue:
     """A queue file, for one event loop. An async context manager.
 
-    Arguments and methods are those of `voicecore.CommandQueue`. SQLite's own failures come as
-    `sqlite3.Error`, which the native `DatabaseError` is as well.
+    Arguments and methods are those of `voicecore.CommandQueue`, as far as there are any. SQLite's
+    own failures come as `sqlite3.Error`, which the native `DatabaseError` is as well.
+
+    It lacks `ack_many`, `fail`, `wait_session`, `transaction`, `enqueue_in` and `ring`; `workers`
+    and `audit`; the session leases as calls (`lease_session`, `renew_session`, `end_session`,
+    `clear_dead`; `reference.SessionMutex` has its own); `now`, and the properties `default_key`
+    and `play_expires_after`. Its `give_back` has no `delay`; it has no `role`, as it is none of
+    the file's workers, and neither `create` nor `fault_hook`.
     """
 
     def __init__(
