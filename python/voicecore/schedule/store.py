@@ -13,7 +13,8 @@ from voicecore.schedule.occurrences import Occurrence
 
 State = Literal["reminded", "fired", "missed", "skipped", "busy", "coalesced"]
 """What became of an occurrence; "reminded" is announced and still to come, "fired" was given to
-whoever starts it, and is corrected to "busy", "missed" or "skipped" when nothing came of it."""
+whoever starts it, also while it waits there for its key (the queue has its `play` then), and is
+corrected to "busy", "missed" or "skipped" when nothing came of it."""
 STATES: tuple[str, ...] = get_args(State)
 
 MAX_CHOSEN_ID = 2**62
