@@ -473,6 +473,27 @@ async def test_a_shutdown_from_another_thread_does_not_wait_for_ever_for_a_block
     await queue.aclose()
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_shutdown_that_was_cancelled_is_begun_anew_by_the_next(
+    tmp_path: Path, elsewhere: bool
+) -> None:
+    queue, scheduler, _ = await start(tmp_path / "q.db")
+    scheduler.start()
+    await scheduler.wait_started()
+    asking = asyncio.create_task(scheduler.shutdown())
+    await asyncio.sleep(0)
+    assert scheduler._shutdown is not None
+    scheduler._shutdown.cancel()
+    await asyncio.wait([asking])
+    if elsewhere:
+        await asyncio.to_thread(asyncio.run, scheduler.shutdown())
+    else:
+        await scheduler.shutdown()
+    assert not scheduler.running
+    assert of_ours() == []
+    await queue.aclose()
+
+
 def test_a_shutdown_from_another_thread_ends_what_the_loops_end_has_cut_short(
     tmp_path: Path,
 ) -> None:

@@ -277,12 +277,13 @@ class Scheduler:
         here = asyncio.get_running_loop()
         known = self._shutdown or self._runner
         home = here if known is None else known.get_loop()
-        over = self._shutdown is not None and self._shutdown.done()
+        begun = self._shutdown
+        over = begun is not None and begun.done() and not begun.cancelled()
         if home is not here and home.is_running() and not over and await ask_home(self, home):
             return
         begun = self._shutdown
         if begun is None or begun.cancelled() or not (begun.done() or begun.get_loop() is here):
-            # Also once more, where a loop that has ended cut it short.
+            # Also once more, where it was cancelled, or a loop that has ended cut it short.
             self._shutdown = here.create_task(ShutdownSteps(self).run(), name="voicecore-shutdown")
         asking = asyncio.current_task()
         if asking is self._runner or asking in self._pending_tasks:
