@@ -436,6 +436,29 @@ def test_a_duration_of_nothing_is_refused(run: Runner, duration: float) -> None:
     run(main())
 
 
+def test_players_stopped_in_virtual_time_leave_nothing(run: Runner) -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4_096
+
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+
+            async def play(count: int) -> None:
+                for _ in range(count):
+                    player = engine.play(ToneSource(440), NullSink())
+                    await clock.advance(0.3)
+                    player.stop()
+                    await clock.advance(0.2)
+                    await player.wait_finished()
+
+            await play(50)
+            before = resident()
+            await play(100)
+            assert resident() - before < 1024 * 1024
+
+    run(main())
+
+
 @pytest.mark.slow
 def test_in_real_time_playing_takes_as_long_as_the_media(run: Runner) -> None:
     async def main() -> None:

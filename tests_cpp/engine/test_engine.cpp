@@ -120,6 +120,20 @@ class TurnSource final : public CountingSource {
     Turns& turns_;
 };
 
+// Its feeder is held at a packet of the second refill until the turn is open.
+class HeldSource final : public CountingSource {
+  public:
+    explicit HeldSource(Turns& turns) : CountingSource{100}, turns_{turns} {}
+    audio::ReadStatus next(audio::PlayablePacket& packet) noexcept override {
+        if (++made_ > 12) turns_.take(0);
+        return CountingSource::next(packet);
+    }
+
+  private:
+    Turns& turns_;
+    int made_ = 0;
+};
+
 std::vector<int> count_to(int frames) {
     std::vector<int> out;
     for (int i = 0; i < frames; ++i) out.push_back(i);
@@ -200,6 +214,28 @@ TEST_CASE("virtual time does not wait for a source that the caller feeds") {
     player->stop();
     rig.engine->advance(100ms);
     REQUIRE(rig.events->wait_finished(1));
+}
+
+TEST_CASE("a player whose end finds a feeder at work on it is let go of") {
+    Rig rig{true};
+    Turns turns;
+    auto made = rig.engine->play(std::make_unique<HeldSource>(turns), rig.sink, {});
+    REQUIRE(made.ok());
+    auto player = std::move(made).value();
+    rig.engine->advance(60ms);
+    player->stop();
+    rig.engine->advance(200ms);  // its ticks ask for more, and then it is over
+    // The other feeder has looked at both when it has played something else to its end.
+    const auto other = rig.play(3, std::make_shared<VectorSink>());
+    rig.engine->advance(1s);
+    REQUIRE(rig.events->wait_finished(1));
+    REQUIRE(player->state() != PlayerState::finished);
+    turns.begin();
+    REQUIRE(rig.events->wait_finished(2));
+    const std::weak_ptr<Player> left{std::exchange(player, nullptr)};
+    const auto deadline = SteadyClock{}.now() + 5s;
+    while (!left.expired() && SteadyClock{}.now() < deadline) std::this_thread::yield();
+    REQUIRE(left.expired());
 }
 
 TEST_CASE("in real time frames leave at the pace of the clock") {

@@ -129,10 +129,10 @@ void FeederPool::work_on(Player& player, std::unique_lock<std::mutex>& lock) noe
     player.stream().set_feed_state(result == Player::FeedResult::blocked ? FeedState::blocked
                                                                          : FeedState::idle);
     player.pool_slot.running = false;
-    const bool again = std::exchange(player.pool_slot.again, false);
     if (player.pool_slot.retiring) {
+        // A request that found us at work stays noted: bury() asks whether it was looked at.
         retiring_.push_back(&player);
-    } else if (again) {
+    } else if (std::exchange(player.pool_slot.again, false)) {
         // The request that found us at work left its flag taken.
         enqueue(player);
     } else if (result == Player::FeedResult::more && player.stream().take_fill_request()) {
