@@ -436,6 +436,87 @@ def test_a_duration_of_nothing_is_refused(run: Runner, duration: float) -> None:
     run(main())
 
 
+def packets_of(sink: MemorySink) -> list[bytes]:
+    return [packet.opus for packet in sink.take()]
+
+
+@pytest.mark.parametrize("start", [0.0, 8.0])
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_seek_right_after_play_comes_before_the_first_packet(
+    run: Runner, music: Path, start: float, paused: bool
+) -> None:
+    async def heard(delay: float) -> list[bytes]:
+        async with virtual() as (engine, clock):
+            sink = MemorySink()
+            source = await engine.open(music, start=start)
+            player = engine.play(source, sink, encoder=FAST, paused=paused)
+            await asyncio.sleep(delay)
+            player.seek(1.0)
+            player.seek(2.0)
+            player.resume()
+            await clock.advance(0.4)
+            assert player.position == pytest.approx(2.4, abs=0.05)
+            await asyncio.gather(player.aclose(), clock.advance(0.2))
+            return packets_of(sink)
+
+    async def main() -> None:
+        assert len({tuple(await heard(delay)) for delay in [0.0] * 8 + [0.05] * 2}) == 1
+
+    run(main())
+
+
+def test_a_seek_right_after_an_append_is_in_what_was_appended(run: Runner) -> None:
+    async def position(before: list[voicecore.Source]) -> tuple[int, float]:
+        async with virtual() as (engine, clock):
+            player = engine.play(before, NullSink(), encoder=FAST, keep_open=True)
+            await clock.advance(1.0)
+            player.append(ToneSource(440, 10.0))
+            player.seek(5.0)
+            await clock.advance(0.5)
+            found = player.track, round(player.position, 1)
+            await asyncio.gather(player.aclose(), clock.advance(0.2))
+            return found
+
+    async def main() -> None:
+        for _ in range(8):
+            assert await position([]) == (0, 5.5)
+            assert await position([ToneSource(880, 0.5)]) == (1, 5.5)
+        live = voicecore.PcmSource("s16")
+        await live.write(bytes(19_200))
+        live.close()
+        assert await position([live]) == (1, 5.5)
+
+    run(main())
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.1])
+def test_at_its_last_frame_a_track_is_still_the_current_one(run: Runner, gap: float) -> None:
+    async def after(control: str) -> tuple[int, float, int]:
+        async with virtual() as (engine, clock):
+            tracks = [ToneSource(440, 1.0), ToneSource(880, 1.0), ToneSource(300, 1.0)]
+            player = engine.play(tracks, NullSink(), encoder=FAST, gap=gap)
+            await clock.advance(0.98 + gap)
+            assert player.track == 0
+            assert player.position == 1.0
+            player.seek(0.5) if control == "seek" else player.skip()
+            await clock.advance(0.02)
+            found = player.track, round(player.position, 2)
+            await clock.advance(10.0)
+            await player.wait_finished()
+            return *found, player.statistics().frames_sent
+
+    async def main() -> None:
+        track, position, frames = await after("seek")
+        assert (track, position) == (0, 0.52)
+        assert frames in range(50 + 25 + 100, 50 + 25 + 100 + round(gap * 50) * 3 + 4)
+        track, position, frames = await after("skip")
+        assert track == 1
+        assert position in (0.01, 0.02)
+        assert frames in range(150, 150 + round(gap * 50) * 2 + 4)
+
+    run(main())
+
+
 def test_players_stopped_in_virtual_time_leave_nothing(run: Runner) -> None:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4_096

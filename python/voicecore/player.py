@@ -107,6 +107,10 @@ class Player:
     def seek(self, position: float) -> None:
         """Go on at `position` seconds of the current track; past its end means the next track.
 
+        The current track is the one that `track` tells, from `Engine.play` on and until the next
+        one's first frame has left. A player that has run out of tracks and waits (`keep_open`) is
+        in the next track as soon as that is appended. Of several seeks in a row the last one holds.
+
         The old audio ends with this call. The new begins within 50 ms for a local file; until then
         the peer gets silence. Exact, except where `Engine.open` says so of its `start`.
 
@@ -116,12 +120,14 @@ class Player:
         """
         position = _validate.seconds("position", position)
         track = self._handle.track
-        if track < len(self._tracks) and not self._tracks[track].seekable:
+        # One that waits may be at the end of this track, which only its feeder knows.
+        meant = self._tracks[track : track + (2 if self._handle.waits else 1)]
+        if meant and not any(info.seekable for info in meant):
             raise NotSeekable(f"track {track} ({self._tracks[track].codec}) cannot seek")
         self._handle.seek(round(position * SAMPLE_RATE))
 
     def skip(self) -> None:
-        """Go on with the next track; after the last one the player ends."""
+        """Go on with the track after the current one, as `seek` says; after the last one, end."""
         self._handle.skip_track()
 
     def set_volume(self, volume: float) -> None:

@@ -34,11 +34,11 @@ class CountingSource : public audio::PacketSource {
         }
         return index_;
     }
-    bool seek(Samples position, std::uint64_t) noexcept override {
+    bool seek(Samples position, audio::ListenerPlace) noexcept override {
         position_ = static_cast<std::uint64_t>(position.count() / kFrameSamples);
         return true;
     }
-    void skip_track(std::uint64_t) noexcept override { position_ = frames_; }
+    void skip_track(audio::ListenerPlace) noexcept override { position_ = frames_; }
     [[nodiscard]] std::uint64_t history() const noexcept override { return 20; }
     [[nodiscard]] Error error() const override { return {}; }
     [[nodiscard]] std::vector<audio::TrackError> take_track_errors() override { return {}; }

@@ -67,11 +67,11 @@ TEST_CASE("a gap belongs to the track before it, for whoever asks, seeks or skip
         REQUIRE(played.packets[i].track == (i < 150 ? 0U : 1U));
         if (i >= 100 && i < 150) REQUIRE(played.packets[i].position == Samples{96'000});
     }
-    program->skip_track(120);  // in the gap
+    program->skip_track({120});  // in the gap
     REQUIRE(play(*program, 1).packets.front().track == 1);
     program = two_tracks();
     (void)play(*program, 120);
-    REQUIRE(program->seek(Samples{48'000}, 120));
+    REQUIRE(program->seek(Samples{48'000}, {120}));
     const auto again = play(*program, 1).packets.front();
     REQUIRE(again.track == 0);
     REQUIRE(again.position == Samples{48'960});

@@ -67,11 +67,11 @@ Run random_run(unsigned seed, bool with_seeks) {
                 next = program->set_gain(Gain{1.0F}, clock);
                 break;
             case 2:
-                if (with_seeks && program->seek(Samples{roll(30'000)}, clock)) next = clock;
+                if (with_seeks && program->seek(Samples{roll(30'000)}, {clock})) next = clock;
                 break;
             case 3:
                 if (with_seeks && roll(8) == 0) {
-                    program->skip_track(clock);
+                    program->skip_track({clock});
                     next = clock;
                 }
                 break;

@@ -28,7 +28,7 @@ TEST_CASE("PCM: a seek goes on at exactly the sample asked for") {
     auto program = program_of(std::make_unique<PcmFake>(pcm));
     auto before = play(*program, 30).bytes();
     before.resize(20);
-    REQUIRE(program->seek(Samples{12'345}, 20));
+    REQUIRE(program->seek(Samples{12'345}, {20}));
     const auto played = play(*program);
     REQUIRE(played.packets.front().index == 20);
     REQUIRE(played.packets.front().position == Samples{12'345 + 960});
@@ -65,9 +65,9 @@ TEST_CASE("no seek and no skip is louder than what is played, for a decoder that
                 auto heard = play(*program, 60).bytes();
                 heard.resize(50);
                 if (skips) {
-                    program->skip_track(50);
+                    program->skip_track({50});
                 } else {
-                    REQUIRE(program->seek(Samples{position}, 50));
+                    REQUIRE(program->seek(Samples{position}, {50}));
                 }
                 for (const auto& packet : play(*program, 60).bytes()) heard.push_back(packet);
                 float loudest = 0.0F;
@@ -86,7 +86,7 @@ TEST_CASE("Opus: a seek goes on with the frame that holds the position and copie
     for (const std::int64_t position : {0, 480, 9'999, 48'000, 90'001}) {
         auto program = program_of(std::make_unique<OpusFake>(packets));
         (void)play(*program, 30);
-        REQUIRE(program->seek(Samples{position}, 25));
+        REQUIRE(program->seek(Samples{position}, {25}));
         const auto played = play(*program);
         REQUIRE(played.packets.front().index == 25);
         const auto end = played.packets.front().position.count();
@@ -108,18 +108,18 @@ TEST_CASE("Opus: a seek goes on with the frame that holds the position and copie
 TEST_CASE("a seek to the end or past it ends the track") {
     auto program = program_of(std::make_unique<PcmFake>(music(9'600)));
     (void)play(*program, 3);
-    REQUIRE(program->seek(Samples{9'600}, 3));
+    REQUIRE(program->seek(Samples{9'600}, {3}));
     REQUIRE(play(*program).last == ReadStatus::end);
-    REQUIRE(program->seek(Samples{1'000'000}, 3));
+    REQUIRE(program->seek(Samples{1'000'000}, {3}));
     REQUIRE(play(*program).last == ReadStatus::end);
-    REQUIRE(program->seek(Samples{0}, 3));
+    REQUIRE(program->seek(Samples{0}, {3}));
     REQUIRE(play(*program).media() == 9'600);
 }
 
 TEST_CASE("after the end a seek plays again, with the next index") {
     auto program = program_of(std::make_unique<PcmFake>(music(9'600)));
     const auto played = play(*program);
-    REQUIRE(program->seek(Samples{0}, played.packets.size()));
+    REQUIRE(program->seek(Samples{0}, {played.packets.size()}));
     const auto again = play(*program);
     REQUIRE(again.packets.front().index == played.packets.size());
     REQUIRE(again.media() == 9'600);
@@ -129,7 +129,7 @@ TEST_CASE("a source that cannot seek refuses, and nothing has changed") {
     const auto pcm = music(48'000);
     auto program = program_of(std::make_unique<PcmFake>(pcm, 1'000, false));
     auto heard = play(*program, 10).bytes();
-    REQUIRE_FALSE(program->seek(Samples{0}, 10));
+    REQUIRE_FALSE(program->seek(Samples{0}, {10}));
     for (auto& packet : play(*program).bytes()) heard.push_back(packet);
     REQUIRE(first_difference(heard, encode(pcm)) == kNone);
 }
@@ -141,7 +141,7 @@ TEST_CASE("a seek belongs to the track that is heard, and tracks read ahead star
     program->append(std::make_unique<PcmFake>(second));
     program->close_playlist();
     (void)play(*program, 18);  // in the second track already
-    REQUIRE(program->seek(Samples{4'800}, 5));
+    REQUIRE(program->seek(Samples{4'800}, {5}));
     const auto played = play(*program);
     REQUIRE(played.packets.front().track == 0);
     REQUIRE(played.media() == 4'800 + 48'000);
@@ -156,13 +156,142 @@ TEST_CASE("skipping goes on with the track after the one that is heard") {
     program->append(std::make_unique<PcmFake>(music(5'000, 3)));
     program->close_playlist();
     (void)play(*program, 15);  // in the second track already
-    program->skip_track(4);
+    program->skip_track({4});
     const auto played = play(*program);
     REQUIRE(played.packets.front().index == 4);
     REQUIRE(played.packets.front().track == 1);
     REQUIRE(played.media() == 25'000);
-    program->skip_track(10'000);
+    program->skip_track({10'000});
     REQUIRE(play(*program).last == ReadStatus::end);
+}
+
+TEST_CASE("a seek before anything was read is carried out first, and the last of several holds") {
+    const auto pcm = music(48'000);
+    const auto packets = encode(pcm);
+    for (const bool copied : {false, true}) {
+        const auto made = [&]() -> std::unique_ptr<voicecore::audio::MediaSource> {
+            if (copied) return std::make_unique<OpusFake>(packets);
+            return std::make_unique<PcmFake>(pcm);
+        };
+        ProgramOptions opened;
+        opened.start = Samples{9'600};
+        for (const ProgramOptions& options : {ProgramOptions{}, opened}) {
+            CAPTURE(copied, options.start.count());
+            auto late = program_of(made(), options);
+            (void)play(*late, 20);
+            REQUIRE(late->seek(Samples{24'000}, {0}));
+            const auto expected = play(*late);
+
+            auto early = program_of(made(), options);
+            REQUIRE(early->seek(Samples{40'000}, {0}));
+            REQUIRE(early->seek(Samples{24'000}, {0}));
+            const auto played = play(*early);
+            REQUIRE(played.packets.front().index == 0);
+            REQUIRE(played.packets.front().position <= Samples{24'960});
+            REQUIRE(played.bytes() == expected.bytes());
+        }
+    }
+}
+
+TEST_CASE("a seek that the first round skips past does not move the second one") {
+    ProgramOptions options;
+    options.loops = 2;
+    auto program = std::move(Program::create(options)).value();
+    program->append(std::make_unique<PcmFake>(music(9'600, 1)));
+    program->append(std::make_unique<PcmFake>(music(4'800, 2)));
+    program->close_playlist();
+    REQUIRE(program->seek(Samples{4'800}, {0}));
+    program->skip_track({0});
+    REQUIRE(play(*program).media() == 4'800 + 9'600 + 4'800);
+}
+
+TEST_CASE("whoever has heard a track's last frame is still in that track") {
+    for (const bool seekable : {true, false}) {
+        CAPTURE(seekable);
+        const auto three_tracks = [&] {
+            auto program = std::move(Program::create({})).value();
+            program->append(std::make_unique<PcmFake>(music(9'600, 1)));
+            program->append(std::make_unique<PcmFake>(music(19'200, 2), 1'000, seekable));
+            program->append(std::make_unique<PcmFake>(music(4'800, 3)));
+            program->close_playlist();
+            return program;
+        };
+        for (const std::size_t read : {10, 12, 30}) {  // a whole buffer ahead, at the most
+            CAPTURE(read);
+            auto program = three_tracks();
+            const auto before = play(*program, read);
+            REQUIRE(before.packets[9].track == 0);
+            program->skip_track({10});
+            const auto skipped = play(*program);
+            REQUIRE(skipped.packets.front().index == 10);
+            REQUIRE(skipped.packets.front().track == 1);
+            REQUIRE(skipped.media() == 19'200 + 4'800);  // nothing that was read ahead is lost
+
+            program = three_tracks();
+            (void)play(*program, read);
+            REQUIRE(program->seek(Samples{4'800}, {10}));
+            const auto sought = play(*program, 1);
+            REQUIRE(sought.packets.front().track == 0);
+            REQUIRE(sought.packets.front().position == Samples{4'800 + 960});
+
+            program = three_tracks();  // a skip counts for what follows at once
+            (void)play(*program, read);
+            program->skip_track({10});
+            program->skip_track({10});
+            REQUIRE(play(*program).media() == 4'800);
+            if (!seekable) continue;
+            program = three_tracks();
+            (void)play(*program, read);
+            program->skip_track({10});
+            REQUIRE(program->seek(Samples{9'600}, {10}));
+            const auto both = play(*program);
+            REQUIRE(both.packets.front().track == 1);
+            REQUIRE(both.media() == 9'600 + 4'800);
+        }
+    }
+}
+
+TEST_CASE("who waits at the end of an open list is in the next track once it is appended") {
+    for (const bool read : {false, true}) {
+        for (const bool waits : {false, true}) {
+            CAPTURE(read, waits);
+            const auto at_end = [&] {
+                auto program = std::move(Program::create({})).value();
+                program->append(std::make_unique<PcmFake>(music(9'600, 1)));
+                REQUIRE(play(*program).last == ReadStatus::would_block);
+                program->append(std::make_unique<PcmFake>(music(19'200, 2)));
+                program->append(std::make_unique<PcmFake>(music(4'800, 3)));
+                if (read) (void)play(*program, 5);
+                return program;
+            };
+            const std::uint64_t end = 11;  // the encoder is late by a part of a frame
+            auto program = at_end();
+            REQUIRE(program->seek(Samples{4'800}, {.next = end, .waits = waits}));
+            auto next = play(*program, 1).packets.front();
+            REQUIRE(next.track == (waits ? 1 : 0));
+            REQUIRE(next.position == Samples{4'800 + 960});
+
+            program = at_end();
+            program->skip_track({.next = end, .waits = waits});
+            next = play(*program, 1).packets.front();
+            REQUIRE(next.track == (waits ? 2 : 1));
+            REQUIRE(next.index == end);
+        }
+    }
+}
+
+TEST_CASE("a skip into nothing leaves a seek the track that was heard, until one is appended") {
+    auto program = std::move(Program::create({})).value();
+    program->append(std::make_unique<PcmFake>(music(48'000, 1)));
+    (void)play(*program, 20);
+    program->skip_track({10});
+    REQUIRE(play(*program).last == ReadStatus::would_block);
+    REQUIRE(program->seek(Samples{4'800}, {10}));
+    REQUIRE(play(*program, 1).packets.front().track == 0);
+    program->skip_track({11});
+    program->append(std::make_unique<PcmFake>(music(48'000, 2)));
+    REQUIRE(program->seek(Samples{4'800}, {11}));
+    REQUIRE(play(*program, 1).packets.front().track == 1);
 }
 
 TEST_CASE("a seek while the source has nothing yet waits and then goes on there") {
@@ -172,7 +301,7 @@ TEST_CASE("a seek while the source has nothing yet waits and then goes on there"
     PlayablePacket packet;
     while (program->next(packet) == ReadStatus::ok) {
     }
-    REQUIRE(program->seek(Samples{24'000}, 1));
+    REQUIRE(program->seek(Samples{24'000}, {1}));
     const auto played = play(*program);
     REQUIRE(played.packets.front().position == Samples{24'960});
 }
@@ -201,9 +330,9 @@ TEST_CASE("a volume that was to hold later holds at once where a seek or a skip 
         // As a player does it whose buffer is about to be dropped: no frame is made again for it.
         REQUIRE(program->set_gain(Gain{0.0F}, 30) == 30);
         if (skips) {
-            program->skip_track(10);
+            program->skip_track({10});
         } else {
-            REQUIRE(program->seek(Samples{24'000}, 10));
+            REQUIRE(program->seek(Samples{24'000}, {10}));
         }
         const auto after = heard_after(heard, play(*program, 20).bytes());
         CAPTURE(skips);

@@ -74,9 +74,12 @@ TEST_CASE("an underrun is counted once, with its cause, and ends with the next p
     rig.ticks(1);
     rig.stream.set_feed_state(state);
     rig.feed.idle_workers = idle;
+    REQUIRE_FALSE(rig.stream.starved());
     rig.ticks(3);
+    REQUIRE(rig.stream.starved());
     rig.put(2);
     rig.ticks(1);
+    REQUIRE_FALSE(rig.stream.starved());
     REQUIRE(rig.heard() == std::vector{1, -1, -1, -1, 2});
     REQUIRE(rig.stream.counters().underruns[static_cast<std::size_t>(cause)] == 1);
     REQUIRE(rig.events.kinds() == std::vector{EventKind::started, EventKind::track_started,

@@ -221,6 +221,8 @@ void bind_player(py::module_& module) {
             [](const PlayerHandle& self) { return self.get().player->position().count(); })
         .def_property_readonly("track",
                                [](const PlayerHandle& self) { return self.get().player->track(); })
+        .def_property_readonly("waits",
+                               [](const PlayerHandle& self) { return self.get().player->waits(); })
         .def_property_readonly(
             "buffered", [](const PlayerHandle& self) { return self.get().player->buffered(); })
         .def_property_readonly(

@@ -22,6 +22,12 @@ struct PlayablePacket {
     OpusPacket opus;  // last: what is used of it follows the rest in memory
 };
 
+// Where the listener is.
+struct ListenerPlace {
+    std::uint64_t next = 0;  // index of the frame that is heard next
+    bool waits = false;      // silence is heard, because there was nothing to play
+};
+
 // Why a track ended before its end.
 struct TrackError {
     std::uint32_t track = 0;  // as in PlayablePacket
@@ -51,13 +57,15 @@ class VOICECORE_EXPORT PacketSource {
     // index from which next() goes on.
     virtual std::uint64_t set_gain(Gain gain, std::uint64_t index) noexcept = 0;
 
-    // Goes on at a position of the track that frame `index` (the next one to be heard) belongs to.
-    // False when that track cannot seek: nothing has changed then.
-    virtual bool seek(Samples position, std::uint64_t index) noexcept = 0;
+    // The listener's track is the one that he heard last, also when its last frame is gone. Only
+    // who waits at its end is with the next one as soon as that is appended.
 
-    // Goes on with the track after the one that frame `index` belongs to; next() gives end when
-    // there is none.
-    virtual void skip_track(std::uint64_t index) noexcept = 0;
+    // Goes on at a position of the listener's track. False when that cannot seek: nothing has
+    // changed then.
+    virtual bool seek(Samples position, ListenerPlace place) noexcept = 0;
+
+    // Goes on with the track after the listener's; next() gives end when there is none.
+    virtual void skip_track(ListenerPlace place) noexcept = 0;
 
     // The largest step back that set_gain() can make, in frames.
     [[nodiscard]] virtual std::uint64_t history() const noexcept = 0;

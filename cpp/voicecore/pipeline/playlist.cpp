@@ -95,9 +95,13 @@ Playlist::Opened Playlist::open(std::uint32_t play, bool restart) {
     return opened;
 }
 
-audio::MediaSource* Playlist::find(std::uint32_t play) noexcept {
+bool Playlist::seek(std::uint32_t play, Samples position) {
+    take_in();  // nobody may have asked for the track yet
     Track* track = track_of(play);
-    return track == nullptr ? nullptr : track->source.get();
+    if (track == nullptr || !track->source || !track->source->info().seekable) return false;
+    track->source->seek(position);
+    track->touched = true;
+    return true;
 }
 
 void Playlist::release_before(std::uint32_t oldest) noexcept {

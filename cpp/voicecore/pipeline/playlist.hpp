@@ -40,8 +40,9 @@ class Playlist {
     // The source of a play, at its start, or with `restart` false wherever it stands. `empty`: not
     // appended yet. Where a track was opened to start holds for the first round.
     [[nodiscard]] Opened open(std::uint32_t play, bool restart);
-    // The source of a play that was opened before, wherever it stands; null when it was released.
-    [[nodiscard]] audio::MediaSource* find(std::uint32_t play) noexcept;
+    // Where the next open() without `restart` finds the play. False when it cannot seek, was
+    // released or is still to be appended.
+    [[nodiscard]] bool seek(std::uint32_t play, Samples position);
     // No play before `oldest` will be asked for any more.
     void release_before(std::uint32_t oldest) noexcept;
     void report(std::uint32_t play, Error error);

@@ -122,6 +122,7 @@ audio::ReadStatus Program::produce(audio::PlayablePacket& packet) {
     if (status == audio::ReadStatus::end) {
         if (playlist_.has(timeline_.play())) {  // appended after the run had ended
             start_run(index, timeline_.play(), Samples{0}, false);
+            resumed_ = true;
             status = place(cursor_, gain);
         }
         if (status == audio::ReadStatus::end) {
@@ -151,7 +152,8 @@ audio::ReadStatus Program::produce(audio::PlayablePacket& packet) {
         const auto reach = static_cast<std::int64_t>(EncodeStage::reach());
         gains_.forget_before(base_ +
                              static_cast<std::uint64_t>(std::max(oldest - reach, Place{0})));
-        playlist_.release_before(timeline_.frame(oldest).track);
+        // The frame before is the one that the listener may have heard last.
+        playlist_.release_before(timeline_.frame(oldest - 1).track);
     }
     return audio::ReadStatus::ok;
 }
@@ -187,17 +189,26 @@ std::uint64_t Program::set_gain(Gain gain, std::uint64_t index) noexcept {
     return base_ + static_cast<std::uint64_t>(cursor_);
 }
 
-std::uint32_t Program::track_at(std::int64_t frame) const noexcept {
-    if (frame < timeline_.opened())
-        return timeline_.frame(std::max(frame, timeline_.oldest())).track;
-    // At the very end the track is the one that was heard last.
-    if (timeline_.length() && timeline_.opened() > 0) {
-        return timeline_.frame(timeline_.opened() - 1).track;
+// The listener's, when `frame` is heard next. What of it the feeder has reached by now makes no
+// difference.
+std::uint32_t Program::track_before(std::int64_t frame, bool waits) {
+    if (frame == entered_) return timeline_.frame(frame).track;
+    if (frame == 0) {
+        const bool nothing_there = !playlist_.has(first_) && !playlist_.closed();
+        return (resumed_ && !waits) || nothing_there ? previous_ : first_;
     }
-    return timeline_.play();
+    const auto length = timeline_.length();
+    if (waits && length && frame >= *length && playlist_.has(timeline_.play())) {
+        return timeline_.play();
+    }
+    return timeline_.frame(std::max(frame - 1, timeline_.oldest())).track;
 }
 
 void Program::start_run(std::uint64_t base, std::uint32_t play, Samples position, bool resume) {
+    previous_ = track_before(frame_of(base), false);
+    first_ = play;
+    resumed_ = false;
+    entered_ = -1;
     base_ = base;
     cursor_ = 0;
     produced_ = 0;
@@ -207,20 +218,25 @@ void Program::start_run(std::uint64_t base, std::uint32_t play, Samples position
     stage_.start(false, base != 0, gains_.at(base));
 }
 
-bool Program::seek(Samples position, std::uint64_t index) noexcept {
-    const std::int64_t frame = frame_of(index);
-    const std::uint32_t play = track_at(frame);
-    audio::MediaSource* source = playlist_.find(play);
-    if (error_ || source == nullptr || !source->info().seekable) return false;
+bool Program::seek(Samples position, audio::ListenerPlace place) noexcept {
+    const std::int64_t frame = frame_of(place.next);
+    const std::uint32_t play = track_before(frame, place.waits);
     position = std::max(position, Samples{0});
-    source->seek(position);
+    if (error_ || !playlist_.seek(play, position)) return false;
     start_run(base_ + static_cast<std::uint64_t>(frame), play, position, true);
     return true;
 }
 
-void Program::skip_track(std::uint64_t index) noexcept {
-    const std::int64_t frame = frame_of(index);
-    const std::uint32_t play = track_at(frame);
+void Program::skip_track(audio::ListenerPlace place) noexcept {
+    const std::int64_t frame = frame_of(place.next);
+    const std::uint32_t play = track_before(frame, place.waits);
+    if (frame < timeline_.opened() && frame >= timeline_.oldest() &&
+        timeline_.frame(frame).track > play) {
+        // The track has ended by itself: what comes next is the next one already.
+        entered_ = frame;
+        (void)set_gain(gains_.latest(), place.next);
+        return;
+    }
     // A track that is still to be appended cannot be skipped.
     const std::uint32_t next = playlist_.has(play) ? play + 1 : play;
     start_run(base_ + static_cast<std::uint64_t>(frame), next, Samples{0}, false);

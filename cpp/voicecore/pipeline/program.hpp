@@ -47,8 +47,8 @@ class Program final : public audio::PacketSource {
 
     [[nodiscard]] audio::ReadStatus next(audio::PlayablePacket& packet) noexcept override;
     std::uint64_t set_gain(Gain gain, std::uint64_t index) noexcept override;
-    bool seek(Samples position, std::uint64_t index) noexcept override;
-    void skip_track(std::uint64_t index) noexcept override;
+    bool seek(Samples position, audio::ListenerPlace place) noexcept override;
+    void skip_track(audio::ListenerPlace place) noexcept override;
     [[nodiscard]] std::uint64_t history() const noexcept override { return options_.history; }
     [[nodiscard]] Error error() const override;
     [[nodiscard]] std::uint64_t decode_errors() const noexcept override;
@@ -65,7 +65,7 @@ class Program final : public audio::PacketSource {
     [[nodiscard]] audio::ReadStatus place(std::int64_t frame, Gain gain);
     [[nodiscard]] audio::ReadStatus fail(Error error) noexcept;
     void start_run(std::uint64_t base, std::uint32_t play, Samples position, bool resume);
-    [[nodiscard]] std::uint32_t track_at(std::int64_t frame) const noexcept;
+    [[nodiscard]] std::uint32_t track_before(std::int64_t frame, bool waits);
     [[nodiscard]] std::int64_t frame_of(std::uint64_t index) const noexcept;
     [[nodiscard]] std::int64_t oldest_kept() const noexcept;
 
@@ -81,6 +81,10 @@ class Program final : public audio::PacketSource {
     GainSchedule gains_;
 
     std::uint64_t base_ = 0;      // index of the run's frame 0
+    std::uint32_t first_ = 0;     // the play that the run started with
+    std::uint32_t previous_ = 0;  // the play that was heard before the run
+    bool resumed_ = false;        // the run started because tracks were appended behind its end
+    std::int64_t entered_ = -1;   // frame at which a skip left the track that had just ended
     std::int64_t cursor_ = 0;     // frame of the run that next() gives next
     std::int64_t produced_ = 0;   // the furthest that cursor_ has been
     std::optional<Error> error_;  // that ends everything

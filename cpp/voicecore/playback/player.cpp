@@ -70,11 +70,12 @@ void Player::set_gain(Gain gain) {
     give(SetGain{gain, leaving}, false);
 }
 void Player::seek(Samples position) {
-    give(SeekTo{position, 0}, true);
+    // Asked here, as in set_gain(): what was appended before this call may be heard at any moment.
+    give(SeekTo{.position = position, .waits = waits()}, true);
     stream_.announce_position(position);
 }
 void Player::skip_track() {
-    give(SkipTrack{0}, true);
+    give(SkipTrack{.waits = waits()}, true);
 }
 void Player::post(Change change) {
     give(std::move(change), false);
@@ -170,14 +171,14 @@ void Player::begin_generation(std::uint32_t generation) noexcept {
 void Player::apply(const SeekTo& order) noexcept {
     begin_generation(order.generation);
     // A track that cannot seek goes on where the listener was: its packets are in the history.
-    if (!source_->seek(order.position, stream_.next_index())) {
+    if (!source_->seek(order.position, {.next = stream_.next_index(), .waits = order.waits})) {
         source_->set_gain(gain_, stream_.next_index());
     }
 }
 
 void Player::apply(SkipTrack order) noexcept {
     begin_generation(order.generation);
-    source_->skip_track(stream_.next_index());
+    source_->skip_track({.next = stream_.next_index(), .waits = order.waits});
 }
 
 Player::FeedResult Player::feed(int limit) noexcept {

@@ -54,6 +54,8 @@ class Player final : public audio::SinkListener {
     [[nodiscard]] PlayerState state() const noexcept;
     [[nodiscard]] Samples position() const noexcept { return stream_.position(); }
     [[nodiscard]] std::uint32_t track() const noexcept { return stream_.track(); }
+    // Silence is heard, because there was nothing to play.
+    [[nodiscard]] bool waits() const noexcept { return stream_.starved(); }
     [[nodiscard]] std::uint64_t buffered() const noexcept { return stream_.ahead(); }
     [[nodiscard]] const StreamCounters& counters() const noexcept { return stream_.counters(); }
     [[nodiscard]] std::uint64_t decode_errors() const noexcept {
@@ -114,10 +116,12 @@ class Player final : public audio::SinkListener {
     };
     struct SeekTo {
         Samples position;
-        std::uint32_t generation;
+        bool waits;  // as in audio::ListenerPlace
+        std::uint32_t generation = 0;
     };
     struct SkipTrack {
-        std::uint32_t generation;
+        bool waits;
+        std::uint32_t generation = 0;
     };
     using Change = std::function<void(audio::PacketSource&)>;
     using Order = std::variant<SetGain, SeekTo, SkipTrack, Change>;

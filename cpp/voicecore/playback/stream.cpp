@@ -179,7 +179,10 @@ void Stream::send_media(const QueuedPacket& queued, const Tick& tick) noexcept {
         emit(EventKind::track_started, packet.track);
     }
     if (break_ == Break::pause) emit(EventKind::resumed);
-    if (std::exchange(starved_, false)) emit(EventKind::recovered);
+    if (starved_.load(std::memory_order_relaxed)) {
+        starved_.store(false, std::memory_order_release);
+        emit(EventKind::recovered);
+    }
     break_ = Break::none;
 }
 
@@ -216,7 +219,7 @@ void Stream::begin_break(Break cause, const Tick& tick) noexcept {
         const UnderrunCause why = underrun_cause(tick);
         StreamCounters::add(counters_.underruns[static_cast<std::size_t>(why)]);
         emit(EventKind::underrun, static_cast<std::int64_t>(why));
-        starved_ = true;
+        starved_.store(true, std::memory_order_release);
     }
     break_ = cause;
 }

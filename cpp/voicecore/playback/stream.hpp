@@ -54,6 +54,8 @@ class Stream {
         return track_.load(std::memory_order_relaxed);
     }
     [[nodiscard]] bool started() const noexcept { return started_.load(std::memory_order_acquire); }
+    // An underrun was told and its end was not.
+    [[nodiscard]] bool starved() const noexcept { return starved_.load(std::memory_order_acquire); }
     [[nodiscard]] bool over() const noexcept { return over_.load(std::memory_order_seq_cst); }
     [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
 
@@ -184,12 +186,12 @@ class Stream {
     std::atomic<std::int64_t> position_{0};
     std::atomic<std::uint32_t> track_{0};
     std::atomic<bool> started_{false};
+    std::atomic<bool> starved_{false};  // a pause may lie between
     std::atomic<bool> over_{false};
 
     // Clock thread only.
     Break break_ = Break::none;
     int silence_left_ = 0;
-    bool starved_ = false;    // an underrun was told and its end was not: a pause may lie between
     bool sink_gone_ = false;  // the sink cannot go on: no more silence either
     std::uint32_t floor_seen_ = 0;
     std::uint32_t ticks_since_packet_ = 0;
