@@ -76,6 +76,15 @@ def test_every_public_name_and_module_is_found_when_it_is_named() -> None:
     assert output.split() == ["True", "True", "False"]
 
 
+def test_completion_offers_every_public_name_and_loads_none() -> None:
+    output = in_fresh_interpreter(
+        "import sys, voicecore\n"
+        "print(set(voicecore.__all__) <= set(dir(voicecore)), 'sinks' in dir(voicecore),\n"
+        "    'voicecore.engine' in sys.modules)"
+    )
+    assert output.split() == ["True", "True", "False"]
+
+
 def test_other_systems_get_one_clear_error() -> None:
     output = in_fresh_interpreter(
         "import sys\n"

@@ -436,6 +436,19 @@ def test_a_duration_of_nothing_is_refused(run: Runner, duration: float) -> None:
     run(main())
 
 
+def test_a_duration_runs_on_while_paused(run: Runner) -> None:
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            player = engine.play(ToneSource(440), NullSink(), duration=1.0)
+            await clock.advance(0.5)
+            player.pause()
+            await clock.advance(1.0)
+            await player.wait_finished()
+            assert player.statistics().frames_sent < 30
+
+    run(main())
+
+
 def packets_of(sink: MemorySink) -> list[bytes]:
     return [packet.opus for packet in sink.take()]
 

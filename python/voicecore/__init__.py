@@ -142,6 +142,11 @@ def __getattr__(name: str) -> object:
     return value
 
 
+def __dir__() -> list[str]:
+    """What `__getattr__` would load as well, and without loading it: for completion."""
+    return sorted(globals().keys() | _LAZY.keys() | set(_LAZY.values()))
+
+
 __all__ = [
     "AccessRefused",
     "AddressInUse",

@@ -389,8 +389,9 @@ class Engine:
             volume: linear gain, 0 to 4.
             gap: seconds of silence between tracks; 0 joins them without a gap.
             loop: how often the whole is played; 0 means without end.
-            duration: seconds after which playing ends, whatever is left, at least 0.001; counted in
-                whole frames, one at the least. None for no limit.
+            duration: seconds after the first frame at which playing ends, whatever is left, at
+                least 0.001; rounded to whole frames, one at the least. Time that passes: it runs on
+                in pauses, gaps and waits, but not before the first frame. None for no limit.
             encoder: Opus settings for what cannot be passed through.
             passthrough: copy Opus packets that are already right instead of encoding them again.
             paused: begin paused.

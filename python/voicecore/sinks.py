@@ -15,7 +15,7 @@ MODES: tuple[Mode, ...] = ("aead_xchacha20_poly1305_rtpsize", "aead_aes256_gcm_r
 
 
 class Sink:
-    """A sink serves one player at a time, and may serve several in turn."""
+    """A sink serves one player at a time; all but `OggSink` may serve several in turn."""
 
     _handle: _core.Sink
 
@@ -81,7 +81,9 @@ class UdpSink(Sink):
 
 
 class OggSink(Sink):
-    """An Ogg Opus file (RFC 7845), complete at every kind of end.
+    """An Ogg Opus file (RFC 7845), complete at every kind of end. It serves one player.
+
+    A file holds one playing: for the next one `Engine.play` raises `Closed`.
 
     The file is written in place by a thread of its own, a page at least every second, so that what
     has arrived can be followed and survives a crash.
