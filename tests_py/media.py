@@ -162,6 +162,10 @@ def make_formats(make: Maker) -> None:
     make.encode("vorbis48.ogg", "b48.wav", "-c:a", "libvorbis", "-q:a", "5")
     make.encode("vorbis.webm", "a44.wav", "-c:a", "libvorbis", "-q:a", "5")
     make.encode("flac.flac", "a44.wav", "-c:a", "flac")
+    make.encode("flac-b.flac", "a44.wav", "-ss", "1", "-c:a", "flac", samples=SAMPLES_44K - 44_100)
+    make.encode("flac48.flac", "b48.wav", "-c:a", "flac")
+    make.encode("flac24.flac", "b48.wav", "-c:a", "flac", "-sample_fmt", "s32")
+    make.encode("flac-mono.flac", "mono.wav", "-c:a", "flac")
     make.encode("flac.ogg", "a44.wav", "-c:a", "flac")
     make.encode("alac.m4a", "a44.wav", "-c:a", "alac")
     make.encode("wavpack.wv", "a44.wav", "-c:a", "wavpack")
@@ -179,6 +183,7 @@ def make_formats(make: Maker) -> None:
     make.wav("six.wav", 48_000, 20_000, channels=6)
     make.wav("three.wav", 48_000, 20_000, channels=3)
     make.encode("six.flac", "six.wav", "-c:a", "flac")
+    make.encode("flac96.flac", "rate96000.wav", "-c:a", "flac")
     make.encode("loud-six.wav", "six.wav", "-af", "volume=3")
 
 
@@ -286,6 +291,9 @@ def make_odd(make: Maker) -> None:
     make.join("chain-twins.opus", ["opus.opus", "opus-twin.opus"])
     make.join("chain-mixed.ogg", ["opus.opus", "vorbis.ogg"])
     make.join("joined.mp3", ["cbr.mp3", "cbr48.mp3"])
+    make.join("joined.flac", ["flac.flac", "flac48.flac"])
+    make.encode("small-b.flac", "short.wav", "-c:a", "flac", "-ac", "1", "-ar", "16000")
+    make.join("small-joined.flac", ["small.flac", "small-b.flac"])
     # Its length, worked out from the first bitrate, is about half of what it is.
     for name, bitrate in (("dense.ac3", "448k"), ("sparse.ac3", "96k")):
         make.encode(name, "a48.wav", "-c:a", "ac3", "-b:a", bitrate)

@@ -41,7 +41,7 @@ TEST_CASE("after a seek every sample is the one that playing up to it gives") {
 }
 
 TEST_CASE("seeking crosses the links of a chain and the seams of joined files") {
-    for (const char* name : {"chain-vorbis.ogg", "joined.mp3"}) check_exact(name);
+    for (const char* name : {"chain-vorbis.ogg", "joined.mp3", "joined.flac"}) check_exact(name);
 }
 
 TEST_CASE("a seek to the end or past it ends, and a seek back from there plays again") {

@@ -1,5 +1,7 @@
 #include "voicecore/codec/open_demuxer.hpp"
 
+#include "voicecore/codec/allow_list.hpp"
+#include "voicecore/codec/flac_demuxer.hpp"
 #include "voicecore/codec/frame_demuxer.hpp"
 #include "voicecore/codec/ogg_demuxer.hpp"
 #include "voicecore/codec/probe.hpp"
@@ -42,6 +44,10 @@ Result<std::unique_ptr<Demuxer>> open_demuxer(ByteReader reader, const DemuxRule
         case Looks::frames:
             return named(FrameDemuxer::open(std::move(reader)), rules.name);
         case Looks::container:
+            if (allowed("flac", seen.format->name)) {
+                return named(FlacDemuxer::open(std::move(reader), *seen.format, rules.name),
+                             rules.name);
+            }
             return named(ContainerDemuxer::open(std::move(reader), *seen.format, rules.name, {}),
                          rules.name);
         case Looks::playlist:
