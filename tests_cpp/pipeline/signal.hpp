@@ -91,16 +91,23 @@ inline std::vector<float> speech(std::size_t samples, unsigned seed = 1) {
 // As opusenc would: the look-ahead is flushed, so that the packets decode to look-ahead + signal +
 // a bit.
 inline std::vector<Packet> encode(const std::vector<float>& pcm,
-                                  const voicecore::opus::EncoderOptions& options = {}) {
+                                  const voicecore::opus::EncoderOptions& options = {},
+                                  std::size_t frame_samples = voicecore::kFrameSamples) {
     auto encoder = voicecore::opus::Encoder::create(options);
     std::vector<Packet> packets;
-    std::vector<float> frame(voicecore::kFrameValues);
+    std::vector<float> frame(frame_samples * 2);
     const std::size_t total =
         pcm.size() + static_cast<std::size_t>(encoder->lookahead().count()) * 2;
     for (std::size_t at = 0; at < total; at += frame.size()) {
         std::fill(frame.begin(), frame.end(), 0.0F);
         for (std::size_t i = 0; i < frame.size() && at + i < pcm.size(); ++i)
             frame[i] = pcm[at + i];
+        if (frame.size() < voicecore::kFrameValues) {
+            Packet packet(voicecore::audio::kMaxPacketBytes);
+            packet.resize(encoder->encode_short(frame, packet));
+            packets.push_back(std::move(packet));
+            continue;
+        }
         voicecore::audio::OpusPacket packet;
         if (encoder->encode(std::span{frame}.first<voicecore::kFrameValues>(), packet) !=
             voicecore::opus::CodecStatus::ok) {

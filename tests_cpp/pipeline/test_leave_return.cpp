@@ -14,6 +14,15 @@ struct Return {
     double left_error = 0;    // dB, first three frames after leaving, against the ramped original
 };
 
+// Frames of 20 ms.
+std::size_t frames_in(const std::vector<Packet>& packets) {
+    std::size_t samples = 0;
+    for (const Packet& packet : packets) {
+        samples += static_cast<std::size_t>(voicecore::audio::parse_opus_packet(packet)->samples());
+    }
+    return samples / 960;
+}
+
 // Plays with gain 0.5 during [at, at + 10).
 Return leave_and_return(const std::vector<Packet>& packets, std::size_t at) {
     auto program = program_of(std::make_unique<OpusFake>(packets));
@@ -35,7 +44,7 @@ Return leave_and_return(const std::vector<Packet>& packets, std::size_t at) {
     const auto heard = decode(played.bytes());
     result.worst_switch = error_db(reference, heard, result.back, result.back + 1);
     result.worst_after = -1'000;
-    for (std::size_t i = result.back; i < result.back + 10 && i < packets.size(); ++i) {
+    for (std::size_t i = result.back; i < result.back + 10 && i < frames_in(packets); ++i) {
         result.worst_after = std::max(result.worst_after, error_db(reference, heard, i, i + 1));
     }
     auto ramped = reference;
@@ -75,10 +84,11 @@ struct Summary {
 Summary many_returns(const std::vector<Packet>& packets) {
     Summary summary;
     int count = 0;
-    for (std::size_t at = 20; at < packets.size() / 2; at += 19, ++count) {
+    const std::size_t frames = frames_in(packets);
+    for (std::size_t at = 20; at < frames / 2; at += 19, ++count) {
         const auto once = leave_and_return(packets, at);
         summary.frames.push_back(static_cast<int>(once.back - at - 10));
-        if (once.back < packets.size()) {
+        if (once.back < frames) {
             summary.worst_switch = std::max(summary.worst_switch, once.worst_switch);
         }
         summary.mean_left += once.left_error;
@@ -97,6 +107,28 @@ TEST_CASE("the first packet copied after a volume change decodes within -35 dB o
         CHECK(summary.worst_switch <= -35.0);
         CHECK(summary.frames[summary.frames.size() / 2] < 15);
         CHECK(summary.frames.back() < 50);
+    }
+}
+
+TEST_CASE("packets of short frames are copied again within a second, within -35 dB as well") {
+    for (const std::size_t samples : {120, 240, 480}) {
+        for (const int bitrate : {64'000, 96'000, 128'000, 192'000}) {
+            if (samples == 120 && bitrate < 128'000) continue;
+            const auto summary = many_returns(encode(music(48'000 * 8), celt(bitrate), samples));
+            INFO(samples << " samples at " << bitrate);
+            CHECK(summary.worst_switch <= -35.0);
+            CHECK(summary.frames[summary.frames.size() / 2] < 25);
+            CHECK(summary.frames.back() <= 55);
+        }
+    }
+}
+
+TEST_CASE("the shortest frames at low rates take up to three seconds, within -35 dB as well") {
+    for (const int bitrate : {64'000, 96'000}) {
+        const auto summary = many_returns(encode(music(48'000 * 8), celt(bitrate), 120));
+        INFO(bitrate);
+        CHECK(summary.worst_switch <= -35.0);
+        CHECK(summary.frames.back() < 150);
     }
 }
 
@@ -134,6 +166,15 @@ TEST_CASE("how long returns take", "[.measure]") {
                     s.frames.back(), s.worst_switch, s.mean_left);
     };
     for (unsigned seed = 1; seed <= 3; ++seed) {
+        for (const std::size_t samples : {120, 240, 480}) {
+            for (const int bitrate : {64'000, 96'000, 128'000, 192'000}) {
+                const auto name = "music, " + std::to_string(samples) + " samples, " +
+                                  std::to_string(bitrate / 1'000) + "k";
+                report(name.c_str(), encode(music(48'000 * 12, seed), celt(bitrate), samples));
+            }
+        }
+        const auto short_speech = encode(speech(48'000 * 12, seed), voice(32'000), 480);
+        report("speech, 480 samples, 32k", short_speech);
         report("music, CELT 64k", encode(music(48'000 * 12, seed), celt(64'000)));
         report("music, CELT 96k", encode(music(48'000 * 12, seed), celt(96'000)));
         report("music, CELT 128k", encode(music(48'000 * 12, seed), celt(128'000)));

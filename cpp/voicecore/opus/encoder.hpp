@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 
@@ -23,6 +24,10 @@ class Encoder {
     // Interleaved stereo. No allocation; about 95 µs at the defaults.
     [[nodiscard]] CodecStatus encode(std::span<const float, kFrameValues> frame,
                                      audio::OpusPacket& packet) noexcept;
+
+    // A shorter frame (2.5, 5 or 10 ms) into a packet of its own: its size, 0 after a failure.
+    [[nodiscard]] std::size_t encode_short(std::span<const float> frame,
+                                           std::span<std::uint8_t> room) noexcept;
 
     // By how many samples the decoded signal is later than what was put in.
     [[nodiscard]] Samples lookahead() const noexcept { return lookahead_; }

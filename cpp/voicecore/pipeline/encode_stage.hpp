@@ -10,6 +10,7 @@
 #include "voicecore/base/result.hpp"
 #include "voicecore/opus/decoder.hpp"
 #include "voicecore/opus/encoder.hpp"
+#include "voicecore/opus/repacketizer.hpp"
 #include "voicecore/pipeline/timeline.hpp"
 
 namespace voicecore::pipeline {
@@ -89,6 +90,8 @@ class EncodeStage {
     void prime(std::int64_t index);
     [[nodiscard]] Status encode(std::int64_t index, Gain to, bool returning, bool left,
                                 audio::OpusPacket& packet);
+    [[nodiscard]] bool encode_frame(int samples, audio::OpusPacket& packet);
+    [[nodiscard]] bool encode_short(int samples, audio::OpusPacket& packet);
     [[nodiscard]] bool fits(std::int64_t index);
     void take_snapshot(std::int64_t index);
     [[nodiscard]] std::int64_t restore_before(std::int64_t index);
@@ -105,6 +108,9 @@ class EncodeStage {
     std::optional<opus::Encoder> encoder_;
     std::optional<opus::Decoder> model_;  // what the receiver's decoder is like, while returning
     std::optional<opus::Decoder> trial_;
+    std::optional<opus::Repacketizer> joiner_;  // for originals of short frames
+    std::vector<std::uint8_t> shorts_;
+    std::vector<std::byte> undo_;  // the encoder before it was tried
     std::vector<float> frame_;
     std::vector<float> reference_;
     std::vector<float> decoded_;
