@@ -77,6 +77,44 @@ def test_a_start_is_exact_where_no_header_tells_the_length_and_the_beginning_mis
     run(main())
 
 
+def test_joined_flac_files_play_whole_and_start_anywhere(
+    run: Runner, media: Path, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        async with Engine(clock=clock) as engine:
+            for names in (
+                ("flac.flac", "flac48.flac"),
+                ("flac.flac", "flac.flac"),
+                ("flac-mono.flac", "flac24.flac", "flac.flac"),
+            ):
+                lengths = [
+                    await media_samples(engine, clock, await engine.open(media / name))
+                    for name in names
+                ]
+                whole, first = sum(lengths), lengths[0]
+                data = b"".join((media / name).read_bytes() for name in names)
+                path = tmp_path / "joined.flac"
+                path.write_bytes(data)
+                with path.open("rb") as file:
+                    for source in (path, data, io.BytesIO(data), file):
+                        opened = await engine.open(source)
+                        if source is not file:
+                            assert opened.info.duration == pytest.approx(whole / 48_000, abs=1e-4)
+                        sink = MemorySink()
+                        player = engine.play(opened, sink)
+                        await clock.advance(30.0)
+                        await player.wait_finished()
+                        assert sum(p.media_samples for p in sink.take() if not p.silence) == whole
+                        assert player.statistics().decode_errors == 0
+                        if source is file:
+                            file.seek(0)
+                        late = await engine.open(source, start=(first + 4_800) / 48_000)
+                        assert await media_samples(engine, clock, late) == whole - first - 4_800
+
+    run(main())
+
+
 def test_start_begins_in_the_middle(run: Runner, music: Path) -> None:
     async def main() -> None:
         clock = ManualClock()

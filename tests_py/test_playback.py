@@ -66,6 +66,27 @@ def test_virtual_time_gives_the_same_bytes_run_after_run(run: Runner) -> None:
         assert run(show()) == first
 
 
+@pytest.mark.parametrize("length", ["2.5", "5", "10", "20"])
+def test_packets_of_any_length_are_copied_again_within_a_second_of_a_volume_change(
+    run: Runner, media: Path, length: str
+) -> None:
+    name = "opus.opus" if length == "20" else f"opus-{length}ms.opus"
+
+    async def main() -> None:
+        async with virtual() as (engine, clock):
+            player = engine.play(await engine.open(media / name), NullSink())
+            await clock.advance(0.5)
+            player.set_volume(0.5)
+            await clock.advance(0.3)
+            player.set_volume(1.0)
+            await clock.advance(1.0)
+            before = player.statistics().passthrough
+            await clock.advance(0.2)
+            assert player.statistics().passthrough - before >= 9
+
+    run(main())
+
+
 def test_a_three_minute_show_does_not_take_three_minutes(run: Runner) -> None:
     """By far: how far is the benchmarks' question, which have a peer in the same run."""
 
