@@ -17,6 +17,10 @@ constexpr int kFramesLookedAt = 48;  // to tell CBR from VBR
 constexpr int kPlacesInFile = 15;
 constexpr int kPlacesFarAway = 3;  // each costs a request
 constexpr int kFramesAtPlace = 8;
+constexpr std::size_t kLooksIntoFrame = 256;  // enough for what describes a stream
+constexpr int kMostBitrate = 320'000;         // of layer III
+// How far the mean size of frames here and there may be from that of all; VBR files are within 0.1.
+constexpr double kUnlike = 0.25;
 constexpr int kTail = 10;  // s; what is played where an estimate leads behind the end
 }  // namespace
 
@@ -111,10 +115,10 @@ Status FrameDemuxer::estimate(const FoundFrame& first) {
     const auto size = reader_.size();
     std::optional<std::int64_t> frames;
     if (first.info && first.info->frames.value_or(0) > 0) frames = first.info->frames;
-    if (frames && size && first.info->bytes) {
-        // Files that were joined keep the first one's description; tags behind the audio are small.
-        constexpr std::int64_t kTags = 1024;
-        if (*size > first.offset + *first.info->bytes + kTags) frames.reset();
+    if (frames && size && !index_) {
+        auto believed = believes(first);
+        if (!believed) return std::move(believed).error();
+        if (!believed.value()) frames.reset();
     }
     const double mean = first.header.mean_size();
     if (frames && first.info->bytes) {
@@ -166,10 +170,11 @@ Status FrameDemuxer::estimate(const FoundFrame& first) {
         } else if (frames && *frames > 0) {
             frame_bytes_ = static_cast<double>(audio_bytes) / static_cast<double>(*frames);
         }
-        stretch_.frames = frames.value_or(0);
-        facts_.duration =
-            index_ ? index_->duration()
-                   : Samples{av_rescale(stretch_.ticks(), kSampleRate, stretch_.header.rate)};
+        Stretch all = stretch_;
+        all.frames = frames.value_or(0);
+        if (joined) all.end.reset();
+        facts_.duration = index_ ? index_->duration()
+                                 : Samples{av_rescale(all.ticks(), kSampleRate, all.header.rate)};
         if (facts_.duration->count() > 0) {
             facts_.bitrate = av_rescale(audio_bytes * 8, kSampleRate, facts_.duration->count());
         }
@@ -179,6 +184,44 @@ Status FrameDemuxer::estimate(const FoundFrame& first) {
             static_cast<std::int64_t>(frame_bytes_ * 8 * first.header.rate / first.header.samples);
     }
     return Done{};
+}
+
+// Does the input bear out how many frames its description counts? Files that were joined keep the
+// first one's, and what was put in or cut out changes no count.
+Result<bool> FrameDemuxer::believes(const FoundFrame& first) {
+    if (!first.info->bytes) return true;
+    constexpr std::int64_t kTags = 1024;  // behind the audio they are small
+    if (*reader_.size() > first.offset + *first.info->bytes + kTags) return false;
+    const double told =
+        static_cast<double>(*first.info->bytes) / static_cast<double>(*first.info->frames);
+    const double mean = first.header.mean_size();
+    if (std::abs(told - mean) * static_cast<double>(*first.info->frames) <= 2 * mean) return true;
+    const double largest = kMostBitrate / 8.0 * first.header.samples / first.header.rate + 1;
+    if (told > largest) return false;
+    if (reader_.input().can_block() || !reader_.seekable()) return true;
+    // Of varying bitrate: as many bytes as frames all over the input have, about?
+    const std::int64_t back = scanner_.position();
+    const std::int64_t bytes = *reader_.size() - audio_offset_;
+    std::int64_t seen = 0;
+    std::int64_t seen_bytes = 0;
+    for (int i = 0; i < kPlacesInFile; ++i) {
+        if (auto moved = reader_.seek(audio_offset_ + bytes / kPlacesInFile * i); !moved) {
+            return std::move(moved).error();
+        }
+        FrameScanner scanner{reader_};
+        for (int k = 0; k < kFramesAtPlace; ++k) {
+            auto found = scanner.next();
+            if (!found) return std::move(found).error();
+            if (!found.value()) break;
+            ++seen;
+            seen_bytes += found.value()->header.size;
+        }
+    }
+    if (auto moved = reader_.seek(back); !moved) return std::move(moved).error();
+    scanner_.restart(first.header);
+    const double there =
+        static_cast<double>(seen_bytes) / static_cast<double>(std::max<std::int64_t>(seen, 1));
+    return std::abs(told - there) <= kUnlike * there;
 }
 
 // What began with one bitrate goes on with it if frames all over the input have it.
@@ -228,7 +271,6 @@ Status FrameDemuxer::begin(Stretch stretch, std::optional<Samples> base) {
     }
     segment->rate = stretch.header.rate;
     segment->base = base;
-    segment->end = stretch.end;
     segment_ = std::move(segment);
     stretch_ = std::move(stretch);
     frame_ = 0;
@@ -245,6 +287,7 @@ Result<std::optional<FoundFrame>> FrameDemuxer::scan() {
 
 DemuxStatus FrameDemuxer::next(Packet& packet) {
     while (!at_end_) {
+        const std::int64_t counted_end = scanner_.position();
         auto found = scan();
         if (!found) {
             error_ = std::move(found).error();
@@ -252,7 +295,9 @@ DemuxStatus FrameDemuxer::next(Packet& packet) {
         }
         if (!found.value()) break;
         const FoundFrame& frame = *found.value();
-        if (auto begun = stretch_from(frame, before_)) {
+        auto begun = stretch_from(frame, before_);
+        if (!begun && ends_stretch(frame, counted_end)) begun = stretch_from(frame, std::nullopt);
+        if (begun) {
             std::optional<Samples> base;
             if (in_stretch_ && ++*in_stretch_ < index_->stretches.size()) {
                 base = index_->stretches[*in_stretch_].base;
@@ -270,11 +315,53 @@ DemuxStatus FrameDemuxer::next(Packet& packet) {
         packet.start = frame_ * stretch_.header.samples - stretch_.skip;
         packet.duration = frame.header.samples;
         packet.trim_end = 0;
+        if (stretch_.end && packet.start + packet.duration > *stretch_.end) {
+            if (auto looked = look_behind_count(frame); !looked) {
+                error_ = std::move(looked).error();
+                return DemuxStatus::failed;
+            }
+        }
+        if (stretch_.end && packet.start + packet.duration > *stretch_.end) {
+            packet.trim_end =
+                std::min(packet.start + packet.duration - *stretch_.end, packet.duration);
+        }
         ++frame_;
         return DemuxStatus::packet;
     }
     at_end_ = true;
     return DemuxStatus::end;
+}
+
+// Padding begins in one of the last frames counted. Is there more behind them after all?
+Status FrameDemuxer::look_behind_count(const FoundFrame& frame) {
+    constexpr std::int64_t kMost = 6;  // LAME pads with less than four frames
+    if (!stretch_.counted || *stretch_.counted - frame_ > kMost) return Done{};
+    std::size_t at = static_cast<std::size_t>(frame.header.size);
+    for (std::int64_t i = frame_ + 1; i <= *stretch_.counted; ++i) {
+        auto seen = reader_.peek(at + kLooksIntoFrame);
+        if (!seen) return std::move(seen).error();
+        if (seen.value().size() < at + kFrameHeaderBytes) return Done{};
+        const auto bytes = seen.value().subspan(at);
+        const auto header = parse_frame_header(bytes);
+        if (!header || !header->same_stream(frame.header)) return Done{};
+        if (i < *stretch_.counted) {
+            at += static_cast<std::size_t>(header->size);
+        } else if (!parse_info_frame(bytes, *header) &&
+                   !joined_there(stretch_, frame.offset + static_cast<std::int64_t>(at), bytes)) {
+            stretch_.end.reset();
+            stretch_.counted.reset();
+        }
+    }
+    return Done{};
+}
+
+// As the index counts: a frame behind those that were counted, up to where they end.
+bool FrameDemuxer::ends_stretch(const FoundFrame& frame, std::int64_t counted_end) {
+    if (!stretch_.counted || frame_ < *stretch_.counted) return false;
+    if (joined_there(stretch_, counted_end, frame.bytes)) return true;
+    stretch_.end.reset();
+    stretch_.counted.reset();
+    return false;
 }
 
 void FrameDemuxer::take_index() {
@@ -344,9 +431,13 @@ Status FrameDemuxer::seek_indexed(Samples position) {
         stretch_.header = stretch.header;
         stretch_.skip = stretch.skip;
         stretch_.end = stretch.end;
+        stretch_.counted = stretch.counted;
+        stretch_.told_end = stretch.told_end;
     } else if (auto begun = begin({.header = stretch.header,
                                    .skip = stretch.skip,
                                    .end = stretch.end,
+                                   .counted = stretch.counted,
+                                   .told_end = stretch.told_end,
                                    .frames = stretch.frames,
                                    .base = stretch.base,
                                    .marks = {}},

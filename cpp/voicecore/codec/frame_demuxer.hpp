@@ -35,12 +35,15 @@ class FrameDemuxer final : public Demuxer {
     [[nodiscard]] Status read_tags();
     [[nodiscard]] Status first_frame();
     [[nodiscard]] Status estimate(const FoundFrame& first);
+    [[nodiscard]] Result<bool> believes(const FoundFrame& first);
     [[nodiscard]] Status look_around(int places);
     [[nodiscard]] Result<std::optional<FoundFrame>> scan();
     [[nodiscard]] Status index_here();
     [[nodiscard]] Status seek_indexed(Samples position);
     [[nodiscard]] Status seek_far(Samples position);
     [[nodiscard]] Status seek_guessing(std::int64_t wanted);
+    [[nodiscard]] Status look_behind_count(const FoundFrame& frame);
+    [[nodiscard]] bool ends_stretch(const FoundFrame& frame, std::int64_t counted_end);
     [[nodiscard]] Status begin(Stretch stretch, std::optional<Samples> base);
     void take_index();
 

@@ -84,6 +84,14 @@ std::optional<FrameHeader> parse_frame_header(Bytes b) noexcept {
     return (b[1] & 0xF6U) == 0xF0 ? parse_adts(b) : std::nullopt;
 }
 
+bool stands_alone(Bytes frame) noexcept {
+    const bool has_checksum = frame.size() > 1 && (frame[1] & 1U) == 0;
+    const std::size_t side = has_checksum ? 6 : 4;
+    if (frame.size() < side + 2) return false;
+    const bool first_version = (frame[1] & 8U) != 0;  // 9 bits there, 8 in the later ones
+    return frame[side] == 0 && (!first_version || (frame[side + 1] & 0x80U) == 0);
+}
+
 std::optional<InfoFrame> parse_info_frame(Bytes frame, const FrameHeader& header) noexcept {
     if (header.codec != AV_CODEC_ID_MP3) return std::nullopt;
     const auto at = static_cast<std::size_t>(header.info_at);

@@ -42,6 +42,10 @@ struct InfoFrame {
 [[nodiscard]] std::optional<InfoFrame> parse_info_frame(std::span<const std::uint8_t> frame,
                                                         const FrameHeader& header) noexcept;
 
+// Layer III: does the frame lean on nothing before it (ISO 11172-3, 2.4.1.7: main_data_begin is 0)?
+// The first one of every encoder does not.
+[[nodiscard]] bool stands_alone(std::span<const std::uint8_t> frame) noexcept;
+
 // What an MPEG layer III decoder adds to the encoder's delay.
 inline constexpr int kMp3DecoderDelay = 529;
 

@@ -37,10 +37,22 @@ std::optional<Stretch> stretch_from(const FoundFrame& frame,
         if (frame.info->frames) {
             const std::int64_t ticks = *frame.info->frames * frame.header.samples -
                                        frame.info->delay - frame.info->padding;
-            if (ticks > 0) stretch.end = ticks;
+            if (ticks > 0) {
+                stretch.end = ticks;
+                stretch.counted = frame.info->frames;
+                if (frame.info->bytes) stretch.told_end = frame.offset + *frame.info->bytes;
+            }
         }
     }
     return stretch;
+}
+
+bool joined_there(const Stretch& stretch, std::int64_t counted_end,
+                  std::span<const std::uint8_t> frame) {
+    // Some writers count the bytes without the describing frame.
+    const bool ends = stretch.told_end && counted_end >= *stretch.told_end &&
+                      counted_end <= *stretch.told_end + stretch.header.size;
+    return ends && stands_alone(frame);
 }
 
 std::int64_t lost_frames(const FoundFrame& frame) noexcept {
@@ -54,7 +66,19 @@ void IndexBuilder::add(const std::optional<FoundFrame>& found) {
         return;
     }
     const FoundFrame& frame = *found;
-    if (auto begun = stretch_from(frame, before_)) {
+    auto begun = stretch_from(frame, before_);
+    if (!begun) {
+        Stretch& stretch = index_->stretches.back();
+        if (stretch.counted && stretch.frames >= *stretch.counted) {
+            if (joined_there(stretch, next_, frame.bytes)) {
+                begun = stretch_from(frame, std::nullopt);
+            } else {
+                stretch.end.reset();
+                stretch.counted.reset();
+            }
+        }
+    }
+    if (begun) {
         begun->base = index_->duration();
         index_->stretches.push_back(*std::move(begun));
     }

@@ -19,6 +19,9 @@ struct Stretch {
     FrameHeader header;               // of its first frame
     std::int64_t skip = 0;            // samples in front of tick 0
     std::optional<std::int64_t> end;  // tick
+    // What its description told: how many frames lead to `end`, and where in the input they end.
+    std::optional<std::int64_t> counted;
+    std::optional<std::int64_t> told_end;
     std::int64_t frames = 0;
     Samples base{0};                  // media position of tick 0
     std::vector<std::int64_t> marks;  // offsets of frames 0, kEvery, 2 kEvery, ...
@@ -40,6 +43,12 @@ using FrameIndexPtr = std::shared_ptr<const FrameIndex>;
 // What begins at a frame: null when it goes on with the stretch before it.
 [[nodiscard]] std::optional<Stretch> stretch_from(const FoundFrame& frame,
                                                   const std::optional<FrameHeader>& before);
+
+// Behind the last frame that the description of `stretch` counts, where it ends, comes another one.
+// Has a file been joined to the one described, so that its padding ends there? Otherwise the count
+// was wrong, and only the last of all frames can be padded.
+[[nodiscard]] bool joined_there(const Stretch& stretch, std::int64_t counted_end,
+                                std::span<const std::uint8_t> frame);
 
 // How many frames were lost where `frame` was found behind damage.
 [[nodiscard]] std::int64_t lost_frames(const FoundFrame& frame) noexcept;
