@@ -273,7 +273,9 @@ class Engine:
                 of varying bitrate and more than 16 MiB that come by HTTP or from a file-like
                 object: there places are worked out from the mean bitrate, and one behind the
                 length that follows from it plays the last seconds. Smaller ones are read up to the
-                place, once; `io.BytesIO` is taken as the bytes that it holds.
+                place, once; `io.BytesIO` is taken as the bytes that it holds. Opus that is copied
+                begins with the packet nearest to it, at most 10 ms early or late; with
+                `passthrough=False` or at another volume than 1 it is exact.
             headers: sent with every HTTP request. A redirect to another host, port or scheme gets
                 neither `Authorization` nor `Cookie` nor the URL's user and password; all other
                 headers go along, also one with a key of the caller's in it.

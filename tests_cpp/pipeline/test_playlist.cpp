@@ -186,6 +186,37 @@ TEST_CASE("Opus after Opus: the join is trimmed, and copying goes on soon") {
     REQUIRE(error_db(tail, b_heard, 2, 45) < -15.0);
 }
 
+TEST_CASE("Opus after Opus is joined to the sample where it is decoded") {
+    const auto a = encode(music(20'000, 1));
+    const auto b = encode(music(24'000, 2));
+    ProgramOptions decoded;
+    decoded.passthrough = false;
+    ProgramOptions quieter;
+    quieter.gain = voicecore::Gain{0.5F};
+    for (const ProgramOptions& options : {decoded, quieter}) {
+        auto program = program_with(options);
+        program->append(std::make_unique<OpusFake>(a, 312, 20'000));
+        program->append(std::make_unique<OpusFake>(b, 312, 24'000));
+        program->close_playlist();
+        const auto played = play(*program);
+        REQUIRE(played.media() == 20'000 + 24'000);
+        CHECK(played.packets.size() == (312 + 44'000 + 959) / 960);
+        auto heard = decode(played.bytes());
+        for (float& value : heard) value /= options.gain.linear();
+        const auto tail = decode(b);
+        const auto error_if_at = [&](std::size_t place) {
+            auto expected = decode(a);
+            expected.resize(place * 2);
+            expected.insert(expected.end(), tail.begin() + 312 * 2, tail.end());
+            return error_db(expected, heard, 19, 45);
+        };
+        const double exact = error_if_at(20'312);
+        CHECK(exact < -8.0);
+        CHECK(exact < error_if_at(20'311) - 1.0);
+        CHECK(exact < error_if_at(20'313) - 1.0);
+    }
+}
+
 TEST_CASE("PCM after Opus starts on the sample after its end") {
     const auto packets = encode(music(20'000, 1));
     const auto pcm = music(24'000, 2);

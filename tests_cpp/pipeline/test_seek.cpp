@@ -342,3 +342,61 @@ TEST_CASE("a volume that was to hold later holds at once where a seek or a skip 
                            loud));
     }
 }
+
+TEST_CASE("Opus that is decoded starts at the sample asked for, by a start as by a seek") {
+    const auto packets = encode(music(48'000 * 2));
+    const auto reference = decode(packets);  // position 0 is its sample 312
+    ProgramOptions quieter = with_gain(0.5F);
+    for (ProgramOptions options : {without_passthrough(), quieter}) {
+        const float scale = 1.0F / options.gain.linear();
+        for (const std::int64_t position : {1, 485, 9'999, 24'480, 50'001}) {
+            INFO("at " << position << " at gain " << options.gain.linear());
+            auto fake = std::make_unique<OpusFake>(packets);
+            const std::int64_t media = fake->media_samples();
+            fake->seek(Samples{position});
+            options.start = Samples{position};
+            auto program = program_of(std::move(fake), options);
+            auto played = play(*program);
+            CHECK(played.media() == media - position);
+            const auto check = [&] {
+                const auto heard = decode(played.bytes());
+                const auto error_if_at = [&](std::int64_t place) {
+                    std::vector<float> expected(
+                        reference.begin() + static_cast<std::ptrdiff_t>(place * 2),
+                        reference.end());
+                    std::vector<float> got(heard.begin() + 312 * 2, heard.end());
+                    for (float& value : got) value *= scale;
+                    return error_db(expected, got, 5, 30);
+                };
+                const double exact = error_if_at(position + 312);
+                CHECK(exact < -8.0);
+                CHECK(exact < error_if_at(position + 311) - 1.0);
+                CHECK(exact < error_if_at(position + 313) - 1.0);
+            };
+            check();
+            REQUIRE(program->seek(Samples{position}, played.packets.size()));
+            played = play(*program);
+            CHECK(played.media() == media - position);
+            check();
+        }
+    }
+}
+
+TEST_CASE("copied Opus starts with the packet nearest to the position") {
+    const auto packets = encode(music(48'000 * 2));
+    for (const std::int64_t position : {481, 9'999, 24'479, 24'481, 50'001}) {
+        auto fake = std::make_unique<OpusFake>(packets);
+        const std::int64_t media = fake->media_samples();
+        fake->seek(Samples{position});
+        ProgramOptions options;
+        options.start = Samples{position};
+        auto program = program_of(std::move(fake), options);
+        const auto played = play(*program);
+        // Position 960 k lies 312 samples into packet k, as what was encoded does.
+        const std::int64_t nearest = (position + 479) / 960 * 960;
+        CHECK(played.media() == media - nearest);
+        const auto& last = played.packets.back().opus;
+        CHECK(first_difference({packets.back()}, {{last.bytes().begin(), last.bytes().end()}}) ==
+              kNone);
+    }
+}

@@ -97,6 +97,7 @@ audio::ReadStatus Program::next(audio::PlayablePacket& packet) noexcept {
 
 audio::ReadStatus Program::place(std::int64_t frame, Gain gain) {
     const Place end = (frame + 1) * kFrameSamples;
+    timeline_.set_copying(gain.neutral());
     if (auto status = timeline_.place_until(end); status == audio::ReadStatus::would_block) {
         return status;
     }

@@ -31,8 +31,8 @@ struct ProgramOptions {
 // any; everything else from the feeder alone.
 //
 // A track that fails ends there and the next one goes on; take_track_errors() tells. next() gives
-// `failed` in place of `end` when it was the last track that failed. A seek lands on the frame that
-// holds the position: exact to the sample for PCM, up to one packet early for Opus.
+// `failed` in place of `end` when it was the last track that failed. A seek is exact to the sample
+// for all that is encoded; Opus that is copied goes on with the packet nearest to the position.
 class Program final : public audio::PacketSource {
   public:
     // Refuses options out of their range.

@@ -18,7 +18,7 @@ static_assert(ceil_to_frame(-312) == 0 && ceil_to_frame(-960) == -960 && ceil_to
 Timeline::Timeline(Playlist& playlist, const TimelineOptions& options)
     : playlist_{playlist}, options_{options} {
     // Beyond the reach: what the decoder needs to warm up, and what is read ahead.
-    frames_.resize(options.reach + kDecoderPreroll + 4);
+    frames_.resize(options.reach + kDecoderPreroll + 5);
 }
 
 void Timeline::start(std::uint32_t play, Samples position, bool resume, bool clean) {
@@ -169,6 +169,8 @@ void Timeline::take_packet() {
     if (!stream_.started) {
         stream_.started = true;
         stream_.position = unit_.position;
+        stream_.exact = !options_.passthrough || !may_copy_ || stream_.scale != 1.0F ||
+                        !source_->info().no_passthrough.empty();
     }
     segmenter_.add(unit_.packet);
     if (unit_.trim_end > Samples{0}) {
@@ -234,22 +236,39 @@ void Timeline::place_pcm(Place most) {
 }
 
 // The first piece that is heard is next; decides where on the timeline the stream lies.
-void Timeline::start_stream(Samples lead) {
+void Timeline::start_stream() {
     stream_.placed = true;
     if (clean_) {
         clean_ = false;
         stream_.at = 0;
         stream_.hear_from = 0;
-        stream_.media_from = lead.count();
+        stream_.media_from = stream_.lead.count();
+        return;
+    }
+    stream_.joins = true;
+    const bool starts_run = placed_ == 0;
+    if (stream_.exact) {
+        if (starts_run) place_silence(options_.lookahead.count());
+        stream_.at = placed_ - stream_.lead.count();
+        stream_.hear_from = placed_;
+        stream_.media_from = placed_;
         return;
     }
     // As early as the grid allows without cutting into what is there; the pre-skip may lie under
     // it.
-    stream_.at = ceil_to_frame(placed_ - lead.count());
-    stream_.hear_from = stream_.at + lead.count();
+    stream_.at = ceil_to_frame(placed_ - stream_.lead.count());
+    stream_.hear_from = stream_.at + stream_.lead.count();
     stream_.media_from = stream_.hear_from;
-    stream_.joins = true;
+    if (starts_run) stream_.media_from = std::max(stream_.hear_from, options_.lookahead.count());
     place_silence(stream_.hear_from - placed_);
+}
+
+// Is the place where the track starts behind the next piece, of so many samples?
+bool Timeline::before_start(Samples samples) const noexcept {
+    if (!resume_at_) return false;
+    if (stream_.exact || placed_ > 0) return stream_.position + samples <= *resume_at_;
+    // The packet that brings the place as near to where PCM would have it as the grid allows.
+    return stream_.position + options_.lookahead + Samples{kFrameSamples / 2} < *resume_at_;
 }
 
 TimelinePiece& Timeline::append(TimelineFrame& frame, const OpusPiece& piece) {
@@ -272,31 +291,39 @@ void Timeline::add_preroll(std::int64_t index, const OpusPiece& piece) {
     frame.copyable = false;
 }
 
-// A source may start long before the place asked for; the decoder needs only the end of that. For a
-// frame with nothing else in it.
-void Timeline::limit_preroll(TimelineFrame& frame) {
+// A source may start long before the place asked for; the decoder needs only the end of that.
+void Timeline::limit_preroll(TimelineFrame& frame) const {
     constexpr std::size_t kMost = 48;
-    if (frame.decoded != 0 || frame.pieces.size() <= kMost) return;
-    const std::uint32_t gone = frame.pieces[1].offset;
-    frame.bytes.erase(frame.bytes.begin(), frame.bytes.begin() + gone);
-    frame.pieces.erase(frame.pieces.begin());
-    for (TimelinePiece& left : frame.pieces) left.offset -= gone;
-    frame.pieces.front().reset = true;
+    if (stream_.preroll <= kMost) return;
+    // Pieces of the track before may be in front.
+    const std::size_t oldest = frame.pieces.size() - kMost - 1;
+    if (frame.decoded > oldest) return;
+    const std::uint32_t from = frame.pieces[oldest].offset;
+    const std::uint32_t gone = frame.pieces[oldest].size;
+    frame.bytes.erase(frame.bytes.begin() + from, frame.bytes.begin() + from + gone);
+    frame.pieces.erase(frame.pieces.begin() + static_cast<std::ptrdiff_t>(oldest));
+    for (std::size_t i = oldest; i < frame.pieces.size(); ++i) frame.pieces[i].offset -= gone;
+    frame.pieces[oldest].reset = true;
 }
 
 void Timeline::place_piece(const OpusPiece& piece) {
     const Samples samples{piece.samples};
     if (!stream_.placed) {
-        if (resume_at_ && stream_.position + samples <= *resume_at_) {
+        if (before_start(samples)) {
             // The frame in which the track will start.
-            const std::int64_t index = ceil_to_frame(placed_) / kFrameSamples;
+            const Place there = stream_.exact ? placed_ : ceil_to_frame(placed_);
+            const std::int64_t index = there / kFrameSamples;
             add_preroll(index, piece);
+            ++stream_.preroll;
             limit_preroll(slot(index));
             stream_.position += samples;
             stream_.lead = std::max(Samples{0}, -stream_.position);
             return;
         }
-        start_stream(stream_.lead);
+        if (resume_at_ && (stream_.exact || placed_ > 0)) {
+            stream_.lead = std::max(stream_.lead, *resume_at_ - stream_.position);
+        }
+        start_stream();
     }
     const Place at = stream_.at;
     const Place from = std::max(at, stream_.hear_from);
@@ -312,7 +339,8 @@ void Timeline::place_piece(const OpusPiece& piece) {
     const bool alone = placed_ <= index * kFrameSamples;
     TimelineFrame& frame = open_frame(index);
     const bool copyable = options_.passthrough && piece.copyable && alone && frame.pieces.empty() &&
-                          from == at && !stream_.joins && stream_.scale == 1.0F;
+                          from == at && at % kFrameSamples == 0 && !stream_.joins &&
+                          stream_.scale == 1.0F;
     TimelinePiece& placed = append(frame, piece);
     placed.skip = static_cast<int>(from - at);
     placed.keep = static_cast<int>(to - from);

@@ -46,12 +46,13 @@ struct TimelineOptions {
     bool passthrough = true;
 };
 
-// A run is a stretch without a seek. Its place 0 is the start of its frame 0. Opus packets keep to
-// the frame grid, so that they can be copied: before a track of packets there may be up to 20 ms of
-// silence. PCM is laid `lookahead` later than the grid when it starts a run, because it comes out
-// of the encoder that much later; joins of PCM are exact to the sample. Frames are counted as media
-// by what enters the encoder in a run of PCM alone, and by what the receiver hears once there are
-// packets in it. Not thread-safe.
+// A run is a stretch without a seek. Its place 0 is the start of its frame 0. Opus packets that can
+// be copied keep to the frame grid: before a track of them there may be up to 20 ms of silence, and
+// a run that starts inside of one does so up to 10 ms early or late. Everything else is exact to
+// the sample, Opus that is decoded as well. What starts a run inside of a track is laid `lookahead`
+// later than the grid, because it comes out of the encoder that much later. Frames are counted as
+// media by what enters the encoder in a run of PCM alone, and by what the receiver hears once there
+// are packets in it. Not thread-safe.
 class Timeline {
   public:
     Timeline(Playlist& playlist, const TimelineOptions& options);
@@ -60,6 +61,10 @@ class Timeline {
     // so that the first packets are copied as they are, pre-skip included. Otherwise the track goes
     // on at `position`, which its source was told before (`resume`) or is where it starts (0).
     void start(std::uint32_t play, Samples position, bool resume, bool clean);
+
+    // Whether packets may be copied where they are heard now. While they may not, a stream that
+    // starts is laid to the sample instead of on the grid.
+    void set_copying(bool may_copy) noexcept { may_copy_ = may_copy; }
 
     // Places tracks until `end` or the end of the run. ok, would_block; end: the run ends before.
     [[nodiscard]] audio::ReadStatus place_until(Place end);
@@ -94,9 +99,10 @@ class Timeline {
     void place_silence(Place samples);
     void place_pcm(Place most);
     void place_piece(const OpusPiece& piece);
-    void start_stream(Samples lead);
+    void start_stream();
+    [[nodiscard]] bool before_start(Samples samples) const noexcept;
     void add_preroll(std::int64_t frame, const OpusPiece& piece);
-    void limit_preroll(TimelineFrame& frame);
+    void limit_preroll(TimelineFrame& frame) const;
     TimelinePiece& append(TimelineFrame& frame, const OpusPiece& piece);
     TimelineFrame& open_frame(std::int64_t index);
     TimelineFrame& slot(std::int64_t index) noexcept {
@@ -123,6 +129,7 @@ class Timeline {
     bool over_ = false;
     bool clean_ = false;         // the next stream starts at place 0 as it is
     bool packets_seen_ = false;  // in this run: media counts where it is heard
+    bool may_copy_ = true;
 
     std::uint32_t play_ = 0;
     audio::MediaSource* source_ = nullptr;
@@ -142,6 +149,8 @@ class Timeline {
         bool relink = false;          // unit_ starts the next stream of the track
         bool reset = true;            // the next piece is its first
         bool joins = false;           // the receiver's decoder comes from something else
+        bool exact = false;           // its packets will not be copied: to the sample
+        std::size_t preroll = 0;      // pieces so far that only lead to its place
         Samples lead{0};              // before its first audible sample
         Samples position{0};          // of the next piece
         std::optional<Samples> stop;  // the position at which the padding starts

@@ -8,7 +8,7 @@ namespace voicecore::pipeline {
 // The newest frame, the one that the look-ahead reaches into, and for packets what a piece of 60 ms
 // covers beyond that.
 std::size_t Timeline::pcm_frames() const noexcept {
-    return static_cast<std::size_t>(packets_seen_ ? options_.reach + 4 : options_.pcm_reach + 2);
+    return static_cast<std::size_t>(packets_seen_ ? options_.reach + 5 : options_.pcm_reach + 2);
 }
 
 void Timeline::need_pcm() {
