@@ -54,6 +54,29 @@ def test_what_is_told_of_passing_through_is_what_happens(
     run(main())
 
 
+@pytest.mark.parametrize("passthrough", [True, False])
+def test_the_length_told_is_that_of_the_file(
+    run: Runner, media: Path, tmp_path: Path, passthrough: bool
+) -> None:
+    out = tmp_path / "out.ogg"
+    names = ("opus.opus", "opus-b.opus", "opus.opus")
+
+    async def main() -> None:
+        async with Engine() as engine:
+            for start in (0.0, 0.5, 36_739 / 48_000):
+                sources = [await engine.open(media / name, start=start) for name in names]
+                lengths = [source.info.duration for source in sources]
+                result = await transcode(sources, out, passthrough=passthrough)
+                async with await engine.open(out) as written:
+                    assert written.info.duration == result.duration_s
+                media_s = sum(length - start for length in lengths if length is not None)
+                over = result.duration_s - media_s
+                # Two joins of at most 20 ms and a start of at most 10 ms on the grid.
+                assert -0.010 <= over <= 0.050 if passthrough else abs(over) < 0.5 / 48_000
+
+    run(main())
+
+
 def test_a_source_in_use_is_refused_before_the_file_is_touched(run: Runner, tmp_path: Path) -> None:
     out = tmp_path / "out.ogg"
     out.write_bytes(b"precious")

@@ -389,7 +389,10 @@ class Engine:
             source: what to play; several are played in order. Each can be played once.
             sink: where to.
             volume: linear gain, 0 to 4.
-            gap: seconds of silence between tracks; 0 joins them without a gap.
+            gap: seconds of silence between tracks; 0 joins them without a gap. Exact to the sample
+                but for Opus copied unchanged: its packets lie on a grid of 20 ms, and what that
+                leaves before such a track, up to 20 ms, is filled from the end of the one before.
+                With `passthrough=False` or at another volume than 1 it is exact as well.
             loop: how often the whole is played; 0 means without end.
             duration: seconds after the first frame at which playing ends, whatever is left, at
                 least 0.001; rounded to whole frames, one at the least. Time that passes: it runs on

@@ -44,13 +44,14 @@ async def transcode(
 ) -> TranscodeResult:
     """Write `source` (or several, one after the other) into an Ogg Opus file.
 
-    The file's length is exactly the media's. Runs on a native thread.
+    The file's length is exactly the media's, but where copied Opus follows another source: there
+    it is up to 20 ms longer. Runs on a native thread.
 
     Args:
         source: what to convert.
         path: the file; an existing one is replaced. It cannot be one that a source reads.
         volume: linear gain, 0 to 4.
-        gap: seconds of silence between sources.
+        gap: seconds of silence between sources; 0 joins them without a gap, as `Engine.play` does.
         encoder: Opus settings for what cannot be passed through.
         passthrough: copy Opus packets that are already right.
         tags: comments of the file.

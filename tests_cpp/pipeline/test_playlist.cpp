@@ -217,6 +217,32 @@ TEST_CASE("Opus after Opus is joined to the sample where it is decoded") {
     }
 }
 
+TEST_CASE("what the grid leaves between copied tracks is no hole") {
+    for (const std::int64_t length : {20'000, 20'200, 20'500, 20'700}) {
+        INFO(length);
+        const auto pcm = music(48'000, 1);
+        const auto cut = pcm.begin() + length * 2;
+        auto program = program_with();
+        program->append(std::make_unique<OpusFake>(encode({pcm.begin(), cut}), 312, length));
+        program->append(std::make_unique<OpusFake>(encode({cut, pcm.end()}), 312, 48'000 - length));
+        program->close_playlist();
+        const auto heard = decode(play(*program).bytes());
+        const auto level = [](const auto from, std::size_t samples) {
+            double sum = 0.0;
+            for (std::size_t i = 0; i < samples * 2; ++i) {
+                const double value = *(from + static_cast<std::ptrdiff_t>(i));
+                sum += value * value;
+            }
+            return std::sqrt(sum / static_cast<double>(samples * 2));
+        };
+        const double around = level(cut - 4'000, 4'000);
+        for (std::int64_t at = length - 480; at < length + 1'440; at += 240) {
+            INFO(at);
+            CHECK(level(heard.begin() + (312 + at) * 2, 240) > 0.3 * around);
+        }
+    }
+}
+
 TEST_CASE("PCM after Opus starts on the sample after its end") {
     const auto packets = encode(music(20'000, 1));
     const auto pcm = music(24'000, 2);

@@ -41,13 +41,14 @@ void Transcode::run() noexcept {
     const SteadyClock clock;
     const TimePoint begin = clock.now();
     auto failure = convert();
-    if (auto closed = writer_.finish(); !closed && !failure) {
-        failure = Failure{closed.error(), true};
-    }
+    auto closed = writer_.finish();
+    const bool whole = closed.ok();
+    if (!whole && !failure) failure = Failure{std::move(closed).error(), true};
     {
         const std::lock_guard lock{mutex_};
         failure_ = std::move(failure);
-        totals_.written = position();
+        // More than the media where the grid of copied packets left something between tracks.
+        totals_.written = whole ? writer_.length() : position();
         totals_.decode_errors = source_->decode_errors();
         totals_.elapsed = clock.now() - begin;
     }

@@ -38,7 +38,7 @@ class Transcode {
         bool sink = false;  // the file, not the source
     };
     struct Totals {
-        Samples written{0};  // of media
+        Samples written{0};  // the length of the file
         std::uint64_t frames = 0;
         std::uint64_t passthrough = 0;
         std::uint64_t decode_errors = 0;

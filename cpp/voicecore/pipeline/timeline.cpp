@@ -1,6 +1,7 @@
 #include "voicecore/pipeline/timeline.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "voicecore/audio/opus_packet.hpp"
 
@@ -260,7 +261,30 @@ void Timeline::start_stream() {
     stream_.hear_from = stream_.at + stream_.lead.count();
     stream_.media_from = stream_.hear_from;
     if (starts_run) stream_.media_from = std::max(stream_.hear_from, options_.lookahead.count());
-    place_silence(stream_.hear_from - placed_);
+    place_echo(stream_.hear_from - placed_);
+}
+
+// What the grid leaves between two tracks, less than a frame: the end of the first one backwards,
+// which goes on without a step and as loud, faded out at its end. Silence would be heard as a hole.
+void Timeline::place_echo(Place samples) {
+    constexpr Place kFade = 120;
+    if (samples <= 0) return;
+    const Place from = placed_;
+    place_silence(samples);
+    if (from == 0) return;
+    std::array<float, kFrameValues> echo{};
+    const auto size = static_cast<std::size_t>(samples * kChannels);
+    const std::span<float> values = std::span{echo}.first(std::min(size, echo.size()));
+    read(from - samples, values);
+    std::reverse(values.begin(), values.end());
+    for (std::size_t i = 0; i + 1 < values.size(); i += kChannels) {
+        std::swap(values[i], values[i + 1]);  // the channels stay where they were
+        const auto left = static_cast<float>(samples - static_cast<Place>(i / kChannels));
+        const float gain = std::min(1.0F, left / kFade);
+        values[i] *= gain;
+        values[i + 1] *= gain;
+    }
+    pcm_.write(from, values);
 }
 
 // Is the place where the track starts behind the next piece, of so many samples?

@@ -47,7 +47,7 @@ struct TimelineOptions {
 };
 
 // A run is a stretch without a seek. Its place 0 is the start of its frame 0. Opus packets that can
-// be copied keep to the frame grid: before a track of them there may be up to 20 ms of silence, and
+// be copied keep to the frame grid: before a track of them up to 20 ms are filled, and
 // a run that starts inside of one does so up to 10 ms early or late. Everything else is exact to
 // the sample, Opus that is decoded as well. What starts a run inside of a track is laid `lookahead`
 // later than the grid, because it comes out of the encoder that much later. Frames are counted as
@@ -97,6 +97,7 @@ class Timeline {
     void take_packet();
     void end_track(std::optional<Error> error);
     void place_silence(Place samples);
+    void place_echo(Place samples);
     void place_pcm(Place most);
     void place_piece(const OpusPiece& piece);
     void start_stream();

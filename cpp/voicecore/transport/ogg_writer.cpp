@@ -191,6 +191,7 @@ Status OggWriter::finish() {
     std::int64_t written = granule_;
     for (const Held& held : held_) written += held.samples;
     const std::int64_t end = media_end(written);
+    length_ = Samples{std::max<std::int64_t>(end - options_.pre_skip.count(), 0)};
     // Packets of which nothing would be left do not belong into the file.
     while (held_.size() > 1 && written - held_.back().samples >= end) {
         written -= held_.back().samples;

@@ -69,6 +69,8 @@ class OggWriter {
 
     // Before the first write().
     void set_pre_skip(Samples samples) noexcept { options_.pre_skip = samples; }
+    // Samples that a reader of the file hears. After finish().
+    [[nodiscard]] Samples length() const noexcept { return length_; }
     [[nodiscard]] const std::string& path() const noexcept { return options_.path; }
 
   private:
@@ -105,6 +107,7 @@ class OggWriter {
     bool in_head_ = true;          // no whole packet so far
     std::int64_t head_lacks_ = 0;  // samples of the packets before the first whole one, not media
     std::int64_t head_media_ = 0;  // and those that are
+    Samples length_{0};
 };
 
 }  // namespace voicecore::transport
