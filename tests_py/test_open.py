@@ -806,3 +806,30 @@ def test_pushed_opus_is_passed_through_bit_for_bit(run: Runner) -> None:
                 voicecore.OpusSource().write_nowait(b"\xff\xff\xff")
 
     run(main())
+
+
+def made_by_ffmpeg(folder: Path, *arguments: str) -> Path:
+    """A file made by ffmpeg; its name is the last of the arguments."""
+    out = folder / arguments[-1]
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", *arguments[:-1], str(out)]
+    subprocess.run(command, check=True)
+    return out
+
+
+def test_opus_cut_without_encoding_is_as_long_as_it_says(
+    run: Runner, media: Path, tmp_path: Path
+) -> None:
+    whole = str(media / "opus.opus")
+    cut = made_by_ffmpeg(tmp_path, "-ss", "0.9", "-i", whole, "-c", "copy", "cut.ogg")
+
+    async def main() -> None:
+        async with Engine() as engine:
+            for passthrough in (True, False):
+                source = await engine.open(cut)
+                told = source.info.duration
+                out = tmp_path / "out.ogg"
+                result = await voicecore.transcode(source, out, passthrough=passthrough)
+                async with await engine.open(out) as written:
+                    assert told == result.duration_s == written.info.duration
+
+    run(main())

@@ -268,10 +268,10 @@ void OggDemuxer::place(const OggPage& page, bool final_page) {
         const std::int64_t from_end = page.granule - total;
         const bool begins = !running_ && !link.origin;
         if (begins) {
-            // A first page may be cut at its end when it is also the last one; Vorbis may be cut at
-            // its beginning (the start is negative then), Opus has its pre-skip for that.
-            const bool may_be_negative = !final_page && !link.segment->opus;
-            start = may_be_negative ? from_end : std::max<std::int64_t>(from_end, 0);
+            // A first page may be cut at its end when it is also the last one; otherwise it is cut
+            // at its beginning (the start is negative then). Opus has its pre-skip for that, but
+            // what was cut out of a file without a new encoding often comes so all the same.
+            start = final_page ? std::max<std::int64_t>(from_end, 0) : from_end;
             const int pre_skip = link.segment->opus ? link.segment->opus->pre_skip : 0;
             link.origin = std::max<std::int64_t>(start, 0) + pre_skip;
             link.first_granule = start;

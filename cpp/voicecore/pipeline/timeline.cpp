@@ -170,6 +170,11 @@ void Timeline::take_packet() {
     if (!stream_.started) {
         stream_.started = true;
         stream_.position = unit_.position;
+        if (clean_ && stream_.lead > source_->info().pre_skip) {
+            // More in front than its header tells: nobody would cut that.
+            clean_ = false;
+            resume_at_ = Samples{0};
+        }
         stream_.exact = !options_.passthrough || !may_copy_ || stream_.scale != 1.0F ||
                         !source_->info().no_passthrough.empty();
     }
