@@ -833,3 +833,20 @@ def test_opus_cut_without_encoding_is_as_long_as_it_says(
                     assert told == result.duration_s == written.info.duration
 
     run(main())
+
+
+def test_the_length_of_a_video_file_is_that_of_its_audio(
+    run: Runner, media: Path, tmp_path: Path
+) -> None:
+    video = ("-f", "lavfi", "-i", "color=s=16x16:r=5:d=9", "-i", str(media / "a48.wav"))
+    made = ("-map", "0", "-map", "1", "-c:v", "mpeg4", "-c:a", "libvorbis", "both.mkv")
+    both = made_by_ffmpeg(tmp_path, *video, *made)
+
+    async def main() -> None:
+        async with Engine() as engine:
+            source = await engine.open(both)
+            told = source.info.duration
+            result = await voicecore.transcode(source, tmp_path / "out.ogg")
+            assert told == pytest.approx(result.duration_s, abs=0.002)
+
+    run(main())

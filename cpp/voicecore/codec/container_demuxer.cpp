@@ -1,6 +1,7 @@
 #include "voicecore/codec/container_demuxer.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <string_view>
@@ -9,6 +10,24 @@
 #include "voicecore/codec/packet_lengths.hpp"
 
 namespace voicecore::codec {
+namespace {
+
+// ns, of a Matroska track's tag: "00:00:10.017000000".
+std::optional<std::int64_t> told_duration(const AVStream& stream) {
+    const auto* entry = av_dict_get(stream.metadata, "DURATION", nullptr, 0);
+    int hours = 0;
+    int minutes = 0;
+    double seconds = 0;
+    if (entry == nullptr ||
+        std::sscanf(entry->value, "%6d:%2d:%lf", &hours, &minutes, &seconds) != 3 || hours < 0 ||
+        minutes < 0 || !(seconds >= 0 && seconds < 60)) {
+        return std::nullopt;
+    }
+    const std::int64_t whole = (std::int64_t{hours} * 60 + minutes) * 60'000'000'000;
+    return whole + std::llround(seconds * 1e9);
+}
+
+}  // namespace
 
 Result<SegmentPtr> ContainerDemuxer::make_segment(std::span<const std::uint8_t> extradata) const {
     auto segment = std::make_shared<Segment>();
@@ -91,6 +110,10 @@ void ContainerDemuxer::fill_facts() {
         if (counted) ticks -= first_skip_;
     } else if (context_->duration > 0) {
         ticks = av_rescale_q(context_->duration, {1, AV_TIME_BASE}, {1, segment_->rate});
+        // That of the longest track; Matroska's muxers tell each track's own beside it.
+        if (const auto own = told_duration(*stream_); own && context_->nb_streams > 1) {
+            ticks = std::min(ticks, av_rescale(*own, segment_->rate, 1'000'000'000));
+        }
     }
     const auto bytes = bridge_->reader().size();
     if (ticks < 0 && bytes && !nested_ && stream_->codecpar->bit_rate > 0) {
