@@ -850,3 +850,29 @@ def test_the_length_of_a_video_file_is_that_of_its_audio(
             assert told == pytest.approx(result.duration_s, abs=0.002)
 
     run(main())
+
+
+def test_an_mp4_is_equally_long_wherever_it_comes_from(run: Runner, media: Path) -> None:
+    class Slow(io.RawIOBase):
+        def __init__(self, data: bytes) -> None:
+            self._inner = io.BytesIO(data)
+
+        def read(self, size: int = -1) -> bytes:
+            return self._inner.read(size)
+
+        def seek(self, offset: int, whence: int = 0) -> int:
+            return self._inner.seek(offset, whence)
+
+        def seekable(self) -> bool:
+            return True
+
+    async def main() -> None:
+        async with Engine() as engine:
+            for name in ("aac.m4a", "aac-front.m4a", "alac.m4a"):
+                lengths = []
+                for source in (media / name, Slow((media / name).read_bytes())):
+                    async with await engine.open(source) as opened:
+                        lengths.append(opened.info.duration)
+                assert lengths[0] == lengths[1], name
+
+    run(main())

@@ -30,7 +30,7 @@ Result<std::unique_ptr<ContainerDemuxer>> ContainerDemuxer::open(ByteReader read
         if (!list) return std::move(list).error();
         reader = std::move(list).value();
     }
-    if (allowed("mov", format.name) && reader.seekable() && !reader.input().can_block()) {
+    if (allowed("mov", format.name) && reader.seekable()) {
         auto length = mp4_length(reader);
         if (!length) return std::move(length).error();
         demuxer->mp4_ = length.value();
