@@ -374,7 +374,7 @@ TEST_CASE("Opus that is decoded starts at the sample asked for, by a start as by
                 CHECK(exact < error_if_at(position + 313) - 1.0);
             };
             check();
-            REQUIRE(program->seek(Samples{position}, played.packets.size()));
+            REQUIRE(program->seek(Samples{position}, {played.packets.size()}));
             played = play(*program);
             CHECK(played.media() == media - position);
             check();

@@ -102,9 +102,9 @@ CodecStatus Encoder::encode(std::span<const float, kFrameValues> frame,
 
 std::size_t Encoder::encode_short(std::span<const float> frame,
                                   std::span<std::uint8_t> room) noexcept {
-    const int bytes = opus_encode_float(handle_.get(), frame.data(),
-                                        static_cast<int>(frame.size()) / kChannels, room.data(),
-                                        static_cast<opus_int32>(room.size()));
+    const int bytes =
+        opus_encode_float(handle_.get(), frame.data(), static_cast<int>(frame.size()) / kChannels,
+                          room.data(), static_cast<opus_int32>(room.size()));
     return bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 
