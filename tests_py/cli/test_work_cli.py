@@ -278,12 +278,15 @@ def test_records_are_alone_on_stdout(db: Path, work: Work) -> None:
 
 
 def test_a_job_that_somebody_else_got_meanwhile_is_told_as_lost(db: Path) -> None:
-    (number,) = send(db, ("x",))
+    send(db, ("x",))
+    begun = db.with_suffix(".begun")
     worker = subprocess.Popen(
-        command_line(db, "sleep 1", "--lease", "0.3", "--json"), stdout=subprocess.PIPE, text=True
+        command_line(db, f"sh -c 'touch {begun}; sleep 1'", "--lease", "0.3", "--json"),
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with SyncCommandQueue(db, role="worker") as queue:
-        while (found := queue.get(number)) is None or found.state != "claimed":
+        while not begun.exists():
             time.sleep(0.02)
         worker.send_signal(signal.SIGSTOP)
         while not (claimed := queue.claim(1)):
