@@ -128,7 +128,7 @@ std::string with_seek_table(const std::string& flac) {
                       big(static_cast<std::uint64_t>(frame->samples), 2);
         }
     }
-    for (int i = 0; i < 5; ++i) points += big(~0ULL, 8) + big(0, 10);
+    for (int i = 0; i < 5; ++i) points += big(~0ULL, 8) + std::string(10, '\0');
     return with_block(flac, 3, points);
 }
 
