@@ -551,6 +551,7 @@ def test_at_its_last_frame_a_track_is_still_the_current_one(run: Runner, gap: fl
     run(main())
 
 
+@pytest.mark.timing
 def test_players_stopped_in_virtual_time_leave_nothing(run: Runner) -> None:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4_096
