@@ -1,47 +1,15 @@
 #include "voicecore/codec/flac_demuxer.hpp"
 
 #include <algorithm>
-#include <new>
 
-#include "voicecore/codec/file_input.hpp"
 #include "voicecore/codec/native_error.hpp"
 
 namespace voicecore::codec {
 namespace {
 constexpr std::int64_t kReadAtOnce = 128 * 1024;  // bytes; looking at places would read as much
-constexpr std::int64_t kIndexAtOnce = 12 << 20;   // bytes; larger files are indexed on a thread
 constexpr int kPlaces = 3;
 constexpr int kPlacesFarAway = 1;  // each costs a request
 }  // namespace
-
-// One walk through a file on a descriptor of its own, so that playing is not disturbed.
-class FlacDemuxer::Indexing final : public Demuxer::Preparation {
-  public:
-    Indexing(std::shared_ptr<RegularFile> file, std::int64_t begin)
-        : file_{std::move(file)}, begin_{begin} {}
-    void run() noexcept override {
-        try {
-            ByteReader reader{file_};
-            auto built = build_flac_index(reader, begin_, cancelled_);
-            if (!built) return;
-            index_ = std::move(built).value();
-        } catch (const std::bad_alloc&) {
-            return;
-        }
-        done_.store(true, std::memory_order_release);
-    }
-    void cancel() noexcept override { cancelled_.store(true, std::memory_order_relaxed); }
-    [[nodiscard]] FlacIndexPtr result() const noexcept {
-        return done_.load(std::memory_order_acquire) ? index_ : nullptr;
-    }
-
-  private:
-    std::shared_ptr<RegularFile> file_;
-    std::int64_t begin_;
-    std::atomic<bool> cancelled_{false};
-    FlacIndexPtr index_;  // written before done_
-    std::atomic<bool> done_{false};
-};
 
 Result<std::unique_ptr<FlacDemuxer>> FlacDemuxer::open(ByteReader reader,
                                                        const AVInputFormat& format,
@@ -217,7 +185,10 @@ std::shared_ptr<Demuxer::Preparation> FlacDemuxer::prepare_seek(Samples position
         *file->size() <= kIndexAtOnce) {
         return nullptr;
     }
-    indexing_ = std::make_shared<Indexing>(file->duplicate(), first_begin_);
+    indexing_ = std::make_shared<Indexing<FlacIndex>>(
+        file->duplicate(), [begin = first_begin_](ByteReader& reader, const auto& cancelled) {
+            return build_flac_index(reader, begin, cancelled);
+        });
     return indexing_;
 }
 

@@ -11,6 +11,7 @@
 #include "voicecore/codec/container_demuxer.hpp"
 #include "voicecore/codec/demuxer.hpp"
 #include "voicecore/codec/flac_parts.hpp"
+#include "voicecore/codec/indexing.hpp"
 
 namespace voicecore::codec {
 
@@ -35,7 +36,6 @@ class FlacDemuxer final : public Demuxer {
     [[nodiscard]] std::shared_ptr<Preparation> prepare_seek(Samples position) override;
 
   private:
-    class Indexing;
     [[nodiscard]] Status open_part(std::int64_t begin, std::optional<std::int64_t> end);
     [[nodiscard]] Status begin_segment();
     [[nodiscard]] Status open_next();
@@ -52,9 +52,9 @@ class FlacDemuxer final : public Demuxer {
     std::shared_ptr<FlacPartInput> part_;      // with its demuxer
     std::unique_ptr<ContainerDemuxer> inner_;  // of the part; reads from reader_
     StreamFacts facts_;
-    std::optional<FlacLook> look_;        // not known before a seek where looking would block
-    FlacIndexPtr index_;                  // of what was joined
-    std::shared_ptr<Indexing> indexing_;  // shared with the thread that runs it
+    std::optional<FlacLook> look_;  // not known before a seek where looking would block
+    FlacIndexPtr index_;            // of what was joined
+    std::shared_ptr<Indexing<FlacIndex>> indexing_;  // shared with the thread that runs it
     std::int64_t first_begin_ = 0;
     SegmentPtr segment_;
     std::uint64_t damage_ = 0;

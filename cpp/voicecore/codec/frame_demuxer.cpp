@@ -8,8 +8,7 @@
 
 namespace voicecore::codec {
 namespace {
-constexpr std::int64_t kMostTags = 1 << 20;      // bytes of an ID3 tag that are looked at
-constexpr std::int64_t kIndexAtOnce = 12 << 20;  // bytes; larger files are indexed on a thread
+constexpr std::int64_t kMostTags = 1 << 20;  // bytes of an ID3 tag that are looked at
 // Bytes of an input that blocks which a seek may read through; larger ones get estimates.
 constexpr std::int64_t kReadThrough = 16 << 20;
 constexpr int kFramesLookedAt = 48;  // to tell CBR from VBR
@@ -23,36 +22,6 @@ constexpr int kMostBitrate = 320'000;         // of layer III
 constexpr double kUnlike = 0.25;
 constexpr int kTail = 10;  // s; what is played where an estimate leads behind the end
 }  // namespace
-
-// One walk through a file on a descriptor of its own, so that playing is not disturbed.
-class FrameDemuxer::Indexing final : public Demuxer::Preparation {
-  public:
-    Indexing(std::shared_ptr<RegularFile> file, std::int64_t begin)
-        : file_{std::move(file)}, begin_{begin} {}
-    void run() noexcept override {
-        try {
-            ByteReader reader{file_};
-            auto built = build_index(reader, begin_, cancelled_);
-            if (!built) return;
-            index_ = std::move(built).value();
-            cache_index(file_->identity(), index_);
-        } catch (const std::bad_alloc&) {
-            index_.reset();
-        }
-        done_.store(true, std::memory_order_release);
-    }
-    void cancel() noexcept override { cancelled_.store(true, std::memory_order_relaxed); }
-    [[nodiscard]] FrameIndexPtr result() const noexcept {
-        return done_.load(std::memory_order_acquire) ? index_ : nullptr;
-    }
-
-  private:
-    std::shared_ptr<RegularFile> file_;
-    std::int64_t begin_;
-    std::atomic<bool> cancelled_{false};
-    FrameIndexPtr index_;  // written before done_
-    std::atomic<bool> done_{false};
-};
 
 Result<std::unique_ptr<FrameDemuxer>> FrameDemuxer::open(ByteReader reader) {
     auto demuxer = std::make_unique<FrameDemuxer>(Key{}, std::move(reader));
@@ -374,7 +343,13 @@ std::shared_ptr<Demuxer::Preparation> FrameDemuxer::prepare_seek(Samples positio
     if (index_ || file == nullptr || position <= Samples{0} || *file->size() <= kIndexAtOnce) {
         return nullptr;
     }
-    indexing_ = std::make_shared<Indexing>(file->duplicate(), begin_offset_);
+    auto duplicate = file->duplicate();
+    indexing_ = std::make_shared<Indexing<FrameIndex>>(
+        duplicate, [duplicate, begin = begin_offset_](ByteReader& reader, const auto& cancelled) {
+            auto built = build_index(reader, begin, cancelled);
+            if (built) cache_index(duplicate->identity(), built.value());
+            return built;
+        });
     return indexing_;
 }
 

@@ -8,6 +8,7 @@
 #include "voicecore/codec/demuxer.hpp"
 #include "voicecore/codec/frame_index.hpp"
 #include "voicecore/codec/frame_scanner.hpp"
+#include "voicecore/codec/indexing.hpp"
 
 namespace voicecore::codec {
 
@@ -29,7 +30,6 @@ class FrameDemuxer final : public Demuxer {
     [[nodiscard]] std::shared_ptr<Preparation> prepare_seek(Samples position) override;
 
   private:
-    class Indexing;
     // Are all frames of one bitrate, so that places can be worked out?
     enum class Uniform : std::uint8_t { no, perhaps, yes };
     [[nodiscard]] Status read_tags();
@@ -55,11 +55,11 @@ class FrameDemuxer final : public Demuxer {
     double frame_bytes_ = 0;         // mean
     Uniform uniform_ = Uniform::no;
     FrameIndexPtr index_;
-    std::optional<IndexBuilder> growing_;    // of an input that nobody reads through at once
-    std::shared_ptr<Indexing> indexing_;     // shared with the thread that runs it
-    std::optional<std::size_t> in_stretch_;  // of the index, when it is known where we are
-    Stretch stretch_;                        // the one being played
-    Stretch first_;                          // the one at the beginning
+    std::optional<IndexBuilder> growing_;  // of an input that nobody reads through at once
+    std::shared_ptr<Indexing<FrameIndex>> indexing_;  // shared with the thread that runs it
+    std::optional<std::size_t> in_stretch_;           // of the index, when it is known where we are
+    Stretch stretch_;                                 // the one being played
+    Stretch first_;                                   // the one at the beginning
     SegmentPtr segment_;
     std::int64_t frame_ = 0;  // number in the stretch of the next frame
     std::optional<FrameHeader> before_;
