@@ -1,6 +1,7 @@
 // What the codec tests share: where the media are, and ways to read a source to its end.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -131,6 +132,33 @@ inline double error_db(const std::vector<float>& whole, std::int64_t at,
         signal += reference * reference;
     }
     return 10 * std::log10(noise / signal);
+}
+
+// Seeks to places that are there, and compares what is played from them with `whole`.
+inline void check_places(const Pcm& whole, MediaSource& source,
+                         const std::vector<std::int64_t>& places) {
+    const std::int64_t last = whole.samples();
+    for (const std::int64_t place : places) {
+        INFO("at " << place << " of " << last);
+        if (place < 0) continue;
+        source.seek(Samples{place});
+        const auto part = read_pcm(source, 6'000);
+        REQUIRE(part.begin == place);
+        REQUIRE(part.samples() == std::min<std::int64_t>(6'000, last - place));
+        CHECK(part.continuous);
+        CHECK(error_db(whole.values, place, part.values) < -60);
+    }
+}
+// Seeks behind the end, and back to the beginning.
+inline void check_end(const Pcm& whole, MediaSource& source) {
+    const std::int64_t last = whole.samples();
+    MediaUnit unit;
+    for (const std::int64_t place : {last, last + 1, last * 1'000}) {
+        source.seek(Samples{place});
+        CHECK(next(source, unit) == ReadStatus::end);
+    }
+    source.seek(Samples{0});
+    CHECK((read_pcm(source).values == whole.values));
 }
 
 }  // namespace media

@@ -85,7 +85,8 @@ Status FlacDemuxer::begin_segment() {
 
 // The part behind this one. Those that hold nothing, or nothing that can be opened, are passed.
 Status FlacDemuxer::open_next() {
-    for (auto begin = part_->end(); begin;) {
+    auto begin = part_->end();
+    for (int passed = 0; begin && passed <= kMostEmptyParts; ++passed) {
         look_ = FlacLook::joined;
         auto opened = open_part(*begin, std::nullopt);
         if (opened || part_->failed()) return opened;

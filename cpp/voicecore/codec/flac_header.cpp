@@ -36,8 +36,9 @@ std::optional<std::int64_t> take_number(Bytes bytes, std::size_t& at) noexcept {
     return number;
 }
 
-bool intact(Bytes frame) noexcept {
-    return av_crc(av_crc_get_table(AV_CRC_16_ANSI), 0, frame.data(), frame.size()) == 0;
+// Of the bytes behind those that gave `before`; 0 behind whole frames.
+std::uint32_t checksum(Bytes bytes, std::uint32_t before) noexcept {
+    return av_crc(av_crc_get_table(AV_CRC_16_ANSI), before, bytes.data(), bytes.size());
 }
 
 }  // namespace
@@ -112,14 +113,23 @@ std::optional<FlacFrame> parse_flac_frame(Bytes b, const FlacInfo& info) noexcep
 }
 
 std::optional<std::size_t> flac_frame_size(Bytes bytes) noexcept {
-    if (intact(bytes)) return bytes.size();
     const std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-    for (const std::string_view tag : {"ID3", "TAG", "APETAGEX"}) {
-        for (auto at = text.find(tag); at != std::string_view::npos; at = text.find(tag, at + 1)) {
-            if (at > 0 && intact(bytes.first(at))) return at;
-        }
+    std::optional<std::size_t> before_tag;
+    std::uint32_t sum = 0;
+    std::size_t summed = 0;
+    // Each byte is summed once, however many tags there seem to be.
+    for (auto at = text.find_first_of("ITA"); at != std::string_view::npos && !before_tag;
+         at = text.find_first_of("ITA", at + 1)) {
+        const auto rest = text.substr(at);
+        const bool tag =
+            rest.starts_with("ID3") || rest.starts_with("TAG") || rest.starts_with("APETAGEX");
+        if (!tag || at == 0) continue;
+        sum = checksum(bytes.subspan(summed, at - summed), sum);
+        summed = at;
+        if (sum == 0) before_tag = at;
     }
-    return std::nullopt;
+    if (checksum(bytes.subspan(summed), sum) == 0) return bytes.size();
+    return before_tag;
 }
 
 }  // namespace voicecore::codec

@@ -16,6 +16,9 @@ constexpr std::int64_t kLeastWindow = 16 * 1024;
 constexpr std::int64_t kMostWindow = 256 * 1024;
 // Tags with pictures may lie behind the last frame.
 constexpr std::int64_t kMostTail = 4 << 20;
+// Bytes that are summed up in search of a checksum that agrees. By accident 30 bytes in a million
+// look as if a frame began there; on purpose all can, and each of them costs a walk to the end.
+constexpr std::int64_t kMostSummed = 64 << 20;
 
 std::int64_t window_of(const FlacInfo& info) noexcept {
     // Encoders that cannot go back leave the size out.
@@ -47,9 +50,11 @@ std::optional<Found> next_header(Bytes bytes, std::size_t at, const FlacInfo& in
 
 // Whatever its format is.
 bool ends_with_frame(Bytes bytes) noexcept {
-    for (std::size_t at = 0; at + kFlacHeaderBytes < bytes.size(); ++at) {
-        const bool begins = bytes[at] == 0xFF && (bytes[at + 1] & 0xFEU) == 0xF8;
-        if (begins && flac_frame_size(bytes.subspan(at))) return true;
+    std::int64_t left = kMostSummed;
+    for (std::size_t at = 0; at + kFlacHeaderBytes < bytes.size() && left > 0; ++at) {
+        if (bytes[at] != 0xFF || (bytes[at + 1] & 0xFEU) != 0xF8) continue;
+        left -= static_cast<std::int64_t>(bytes.size() - at);
+        if (flac_frame_size(bytes.subspan(at))) return true;
     }
     return false;
 }
@@ -71,8 +76,10 @@ Result<std::optional<std::int64_t>> last_sample(ByteReader& reader, std::int64_t
         // The last one counts whose checksum agrees; one that was cut short gives no audio. What
         // looks like a header may be the inside of a frame.
         std::size_t until = bytes.size();
-        for (auto header = headers.rbegin(); header != headers.rend(); ++header) {
+        std::int64_t left = kMostSummed;
+        for (auto header = headers.rbegin(); header != headers.rend() && left > 0; ++header) {
             const Bytes frame = bytes.subspan(header->at);
+            left -= static_cast<std::int64_t>(frame.size());
             if (flac_frame_size(frame.first(until - header->at)) || flac_frame_size(frame)) {
                 return std::optional{header->frame.end()};
             }
@@ -159,7 +166,8 @@ Result<FlacIndexPtr> build_flac_index(ByteReader& reader, std::int64_t begin,
                                       const std::atomic<bool>& cancelled) {
     auto index = std::make_shared<FlacIndex>();
     Samples base{0};
-    for (std::optional<std::int64_t> next = begin; next;) {
+    int empty = 0;
+    for (std::optional<std::int64_t> next = begin; next && empty <= kMostEmptyParts;) {
         FlacPartInput input{reader, *next, std::nullopt};
         if (auto moved = input.seek(0); !moved) return std::move(moved).error();
         for (std::uint32_t turn = 0;; ++turn) {
@@ -180,6 +188,7 @@ Result<FlacIndexPtr> build_flac_index(ByteReader& reader, std::int64_t begin,
             part.length = Samples{av_rescale(samples, kSampleRate, info->rate)};
         }
         base += part.length;
+        empty = part.length > Samples{0} ? 0 : empty + 1;
         index->parts.push_back(part);
         next = input.end();
     }

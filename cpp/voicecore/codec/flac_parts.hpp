@@ -75,6 +75,9 @@ struct FlacIndex {
 };
 using FlacIndexPtr = std::shared_ptr<const FlacIndex>;
 
+// What follows so many parts in a row that hold no audio is not taken for any.
+inline constexpr int kMostEmptyParts = 64;
+
 // Reads everything from `begin` on. `cancelled` may end it early with Errc::cancelled.
 Result<FlacIndexPtr> build_flac_index(ByteReader& reader, std::int64_t begin,
                                       const std::atomic<bool>& cancelled);
