@@ -2,6 +2,7 @@
 #include "http_server.hpp"
 #include "inputs.hpp"
 #include "media.hpp"
+#include "voicecore/codec/frame_header.hpp"
 
 using namespace media;
 using http_test::answer;
@@ -17,16 +18,37 @@ std::unique_ptr<MediaSource> open_bytes(const std::string& bytes) {
     return media::open(request(file.path()));
 }
 
+std::size_t description_in(const std::string& bytes) {
+    const auto at = bytes.find("Info");
+    return at != std::string::npos ? at : bytes.find("Xing");
+}
+void write_big(std::string& bytes, std::size_t at, std::size_t value) {
+    for (std::size_t i = 0; i < 4; ++i) bytes[at + i] = static_cast<char>(value >> (24 - 8 * i));
+}
+
 // The file, with another count of frames in its description.
 std::string counting(const std::string& name, std::uint32_t frames) {
     std::string bytes = file_bytes(path(name));
-    auto at = bytes.find("Info");
-    if (at == std::string::npos) at = bytes.find("Xing");
+    const auto at = description_in(bytes);
     REQUIRE(at != std::string::npos);
-    for (int i = 0; i < 4; ++i) {
-        bytes[at + 8 + static_cast<std::size_t>(i)] =
-            static_cast<char>(frames >> static_cast<unsigned>(24 - 8 * i));
+    write_big(bytes, at + 8, frames);
+    return bytes;
+}
+
+// And with the count of bytes that goes with it.
+std::string describing(const std::string& name, std::uint32_t frames) {
+    std::string bytes = counting(name, frames);
+    const auto at = description_in(bytes);
+    const auto begin = bytes.rfind('\xFF', at);
+    std::size_t end = begin;
+    for (std::uint32_t i = 0; i <= frames; ++i) {
+        const auto header = codec::parse_frame_header(
+            std::span{reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}.subspan(
+                end));
+        REQUIRE(header.has_value());
+        end += static_cast<std::size_t>(header->size);
     }
+    write_big(bytes, at + 12, end - begin);
     return bytes;
 }
 
@@ -56,6 +78,21 @@ TEST_CASE("frames that follow those an mp3 counts are played, and belong to its 
             auto far = media::open(request(server.url("/x")));
             CHECK((read_pcm(*far).values == whole.values));
         }
+    }
+}
+
+TEST_CASE("an mp3 that goes on behind what is described is not cut there") {
+    // The next frame leans on the ones before: no other file was joined, as whose beginning the
+    // place would be.
+    const auto right = read_pcm(*media::open("vbr.mp3"));
+    for (const std::uint32_t frames : {20U, 61U}) {
+        INFO("described: " << frames);
+        auto source = open_bytes(describing("vbr.mp3", frames));
+        const auto whole = read_pcm(*source);
+        CHECK(whole.continuous);
+        CHECK(error_db(whole.values, 0, right.values) < -60);
+        CHECK(source->info().duration->count() == whole.samples());
+        check_seeks(whole, *source);
     }
 }
 
