@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from voicecore import Closed, CommandQueue, InvalidArgument, SessionMutex, WrongType
+from voicecore import (
+    Closed,
+    CommandQueue,
+    DatabaseError,
+    InvalidArgument,
+    SessionMutex,
+    WrongType,
+)
 from voicecore.queue import Row
 from voicecore.sessions import Claim
 from voicecore.testing import VirtualTime
@@ -147,40 +154,44 @@ async def test_an_entry_id_beyond_64_bits_is_refused(tmp_path: Path) -> None:
             r.mutex.claim_nowait("g", 2**70)
 
 
-async def test_a_lease_that_could_not_end_beside_a_lock_ends_behind_it(tmp_path: Path) -> None:
-    path = tmp_path / "q.db"
-    async with CommandQueue(path, lease=30.0, busy_timeout=0.01) as queue:
+@contextlib.asynccontextmanager
+async def leased_beside_a_lock(
+    path: Path, lease: float
+) -> AsyncIterator[tuple[SessionMutex, Claim, sqlite3.Connection]]:
+    """A session with its lease, and a stranger who holds the file's lock."""
+    async with CommandQueue(path, lease=lease, busy_timeout=0.01) as queue:
         mutex = SessionMutex(queue)
         claim = mutex.claim_nowait("g", 1)
         assert claim is not None
         await claim.persist()
-        tries: list[str] = []
-        end_session = queue.end_session
-
-        async def counted(*arguments: Any) -> None:
-            tries.append("try")
-            await end_session(*arguments)
-
-        queue.end_session = counted  # type: ignore[method-assign, assignment]
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            claim.release_nowait("stopped")
-            while not tries:
-                await asyncio.sleep(0.001)
-            await asyncio.sleep(0.1)  # it has failed by now
-            other.execute("ROLLBACK")
-        assert await queue.wait_session("g", 1, PATIENCE) == "stopped"
+            yield mutex, claim, other
+
+
+async def test_a_lease_that_could_not_end_beside_a_lock_ends_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with leased_beside_a_lock(tmp_path / "q.db", 30.0) as (mutex, claim, other):
+        failed = asyncio.Event()
+        end_session = mutex.queue.end_session
+
+        async def watched(*arguments: Any) -> None:
+            try:
+                await end_session(*arguments)
+            except DatabaseError:
+                failed.set()
+                raise
+
+        monkeypatch.setattr(mutex.queue, "end_session", watched)
+        claim.release_nowait("stopped")
+        await asyncio.wait_for(failed.wait(), PATIENCE)
+        other.execute("ROLLBACK")
+        assert await mutex.queue.wait_session("g", 1, PATIENCE) == "stopped"
 
 
 async def test_a_lease_beside_a_lock_does_not_hold_up_who_settles(tmp_path: Path) -> None:
-    path = tmp_path / "q.db"
-    async with CommandQueue(path, lease=600.0, busy_timeout=0.01) as queue:
-        mutex = SessionMutex(queue)
-        claim = mutex.claim_nowait("g", 1)
-        assert claim is not None
-        await claim.persist()
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            claim.release_nowait()
-            await asyncio.wait_for(mutex.settle(), PATIENCE)
-            assert other.execute("SELECT outcome FROM bot_sessions").fetchall() == [(None,)]
+    async with leased_beside_a_lock(tmp_path / "q.db", 600.0) as (mutex, claim, other):
+        claim.release_nowait()
+        await asyncio.wait_for(mutex.settle(), PATIENCE)
+        assert other.execute("SELECT outcome FROM bot_sessions").fetchall() == [(None,)]
