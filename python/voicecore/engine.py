@@ -315,7 +315,7 @@ class Engine:
         held = _bytes_of(source)
         if held is not None:
             native_input = await _bridge.in_own_thread(
-                functools.partial(_core.MemoryInput, held), "vc-copy"
+                functools.partial(_core.MemoryInput, held), "voicecore-copy"
             )
         elif not isinstance(source, (str, os.PathLike)):
             pump = await _Pump.start(source, timeout)

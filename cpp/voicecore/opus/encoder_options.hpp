@@ -24,14 +24,14 @@ inline constexpr int kMaxComplexity = 10;
 // of CELT (the pitch prefilter). 150 mp3 streams then need 0.85 of a core. In-band FEC for 15 %
 // loss leaves CELT: 356 us and 13.1 dB. It is off: a listener who loses packets hears it less than
 // everyone hears the hybrid.
-// Of recorded music free / constrained VBR / CBR give 23.7 / 23.3 / 23.3 dB and 136 / 128.5 / 128
-// kbit/s, with a largest packet of 631 / 510 / 320 bytes, for the same CPU (of the synthetic kind
-// 127, 128.4 and 128 kbit/s): free VBR spends up to a tenth more where the music needs it, and a
-// frame of 20 ms is one datagram in any case. What the signal is told to be changes nothing at this
-// bitrate, and libopus finds out by itself at lower ones. The application VoIP filters what lies
-// below speech (its SNR against the original is 2 to 6 dB); low delay takes 2.5 ms instead of 6.5
-// and forgoes SILK at low bitrates. DTX changes nothing in music, and leaves gaps in the packets
-// where it is silent.
+// Of recorded music (examples/audio/palace.mp3 by VOICECORE_MEASURE, see test_defaults.cpp) free /
+// constrained VBR / CBR give 23.7 / 23.3 / 23.3 dB and 136 / 128.5 / 128 kbit/s, with a largest
+// packet of 631 / 510 / 320 bytes, for the same CPU (of the synthetic kind 127, 128.4 and 128
+// kbit/s): free VBR spends up to a tenth more where the music needs it, and a frame of 20 ms is one
+// datagram in any case. What the signal is told to be changes nothing at this bitrate, and libopus
+// finds out by itself at lower ones. The application VoIP filters what lies below speech (its SNR
+// against the original is 2 to 6 dB); low delay takes 2.5 ms instead of 6.5 and forgoes SILK at low
+// bitrates. DTX changes nothing in music, and leaves gaps in the packets where it is silent.
 struct EncoderOptions {
     int bitrate = 128'000;  // bit/s
     int complexity = 5;     // 0 (cheap) to 10 (good)

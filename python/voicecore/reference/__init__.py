@@ -16,7 +16,8 @@ What this engine cannot promise, each shown by a test there:
 - **A cancelled `claim` may keep what it took**, if the cancellation comes during COMMIT; that is
   claimable again when its lease has run out.
 - **No doorbell, no self-audit, no checkpoint owner.** Work is found by asking; a second copy of
-  SQLite in the process, a network file system or a replaced file are not noticed.
+  SQLite in the process, a network file system, a file under two names, one that a fork has
+  inherited or a replaced file are not noticed.
 - **A claim reads the whole line**, so its cost grows with the backlog.
 
 Where it differs without promising less, shown there as well:

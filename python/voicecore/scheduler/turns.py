@@ -107,7 +107,7 @@ class Turns:
                 await scheduler.before_loop()
                 self.started_at = scheduler.queue.now()
                 self.native = await _bridge.in_own_thread(
-                    functools.partial(self._make_native, _bridge.current()), "vc-open"
+                    functools.partial(self._make_native, _bridge.current()), "voicecore-open"
                 )
                 break
             except Exception as problem:
