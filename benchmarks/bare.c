@@ -11,8 +11,11 @@
 // bare send PORT N SECONDS
 //     N streams' datagrams, one each 20 ms, in twenty groups 1 ms apart, through connected sockets
 //
+// bare sendmmsg PORT N SECONDS
+//     the same datagrams through one socket, each group in one call: what batches would save
+//
 // bare late PORT N SECONDS
-//     the same, and how late each send() is called
+//     as send, and how late each send() is called
 //
 // Prints "frames N cpu_ns N wall_ns N", "rss_before KIB rss_after KIB", "sent N cpu_ns N" or
 // "p50_ns N p99_ns N p99_9_ns N max_ns N".
@@ -245,6 +248,12 @@ static int send_only(char** argv) {
         if (connect(sockets[i], (struct sockaddr*)&to, sizeof to) != 0) return 1;
     }
     uint8_t datagram[kDatagram] = {0x80, 0x78};
+    const int batched = strcmp(argv[1], "sendmmsg") == 0;
+    struct iovec part = {datagram, sizeof datagram};
+    struct mmsghdr* group_of = calloc((size_t)(count / kGroups + 1), sizeof *group_of);
+    for (int i = 0; i <= count / kGroups; ++i) {
+        group_of[i].msg_hdr = (struct msghdr){.msg_iov = &part, .msg_iovlen = 1};
+    }
     const int64_t cpu0 = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     const int64_t began = now_ns(CLOCK_MONOTONIC);
     long sent = 0;
@@ -253,7 +262,13 @@ static int send_only(char** argv) {
         const struct timespec at = {.tv_sec = due / 1000000000, .tv_nsec = due % 1000000000};
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
         const long group = turn % kGroups;
-        for (long i = group * count / kGroups; i < (group + 1) * count / kGroups; ++i) {
+        const long first = group * count / kGroups;
+        const long end = (group + 1) * count / kGroups;
+        if (batched) {
+            sent += sendmmsg(sockets[0], group_of, (unsigned)(end - first), MSG_DONTWAIT);
+            continue;
+        }
+        for (long i = first; i < end; ++i) {
             if (late != NULL) late[sent] = now_ns(CLOCK_MONOTONIC) - due;
             sent += send(sockets[i], datagram, sizeof datagram, MSG_DONTWAIT) > 0;
         }
@@ -273,7 +288,7 @@ int main(int argc, char** argv) {
     if (argc == 8 && strcmp(argv[1], "cpu") == 0) return cpu(argv);
     if (argc == 6 && strcmp(argv[1], "memory-transcode") == 0) return memory_transcode(argv);
     if (argc == 4 && strcmp(argv[1], "memory-demux") == 0) return memory_demux(argv);
-    if (argc == 5 && (strcmp(argv[1], "send") == 0 || strcmp(argv[1], "late") == 0)) {
+    if (argc == 5 && (strncmp(argv[1], "send", 4) == 0 || strcmp(argv[1], "late") == 0)) {
         return send_only(argv);
     }
     fprintf(stderr, "usage: see the head of bare.c\n");

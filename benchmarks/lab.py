@@ -129,10 +129,10 @@ class Lab:
         found["gap_histogram"] = arrivals.gap_histogram(recording.rows, t0, t1, GAP_EDGES_MS)
         return found
 
-    def bare_send(self, streams: int, seconds: float) -> dict[str, float]:
-        """What the system's send() alone costs for as many streams: % of a core."""
+    def bare_send(self, streams: int, seconds: float, call: str = "send") -> dict[str, float]:
+        """What the system's `send` or `sendmmsg` costs for as many streams: % of a core."""
         with Recorder(self.programs.recorder, limit=seconds + 10) as recorder:
-            command = [self.programs.bare, "send", recorder.port, streams, seconds]
+            command = [self.programs.bare, call, recorder.port, streams, seconds]
             found = program_output(command)
             recorder.stop()
         return {"streams": streams, "cpu_percent": round(found["cpu_ns"] / seconds / 1e7, 3)}

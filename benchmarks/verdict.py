@@ -56,7 +56,8 @@ def _passthrough(found: Row) -> list[str]:
         if cost:
             out.append(
                 f"At {floor['streams']:,} streams voicecore spends {cost['process']:.1f} % of a "
-                f"core, of which {floor['cpu_percent']:.1f} are the kernel's `send()`."
+                f"core, of which {floor['cpu_percent']:.1f} are the kernel's `send()` "
+                f"({floor['batched_percent']:.1f} if one socket sent each group in one call)."
             )
     theirs = {row["streams"]: row for row in _of(rows, "discord.py raw")}
     for size in sorted(set(ours) & set(theirs)):

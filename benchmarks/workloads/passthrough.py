@@ -53,13 +53,17 @@ def run(lab: Lab) -> dict[str, Any]:
             # Larger numbers would only show more of it.
             if name in peers and _overloaded(found):
                 del peers[name]
-    floor = [
-        interleave(lab.repeats(3), [("send()", partial(lab.bare_send, size, lab.seconds(3.0)))])
-        for size in FLOOR_SIZES
-    ]
+    floor = []
+    for size in FLOOR_SIZES:
+        calls = [
+            (call, partial(lab.bare_send, size, lab.seconds(3.0), call))
+            for call in ("send", "sendmmsg")
+        ]
+        found = interleave(lab.repeats(3), calls)
+        floor.append({**found["send"], "batched_percent": found["sendmmsg"]["cpu_percent"]})
     return {
         "rows": rows,
-        "floor": [found["send()"] for found in floor],
+        "floor": floor,
         "bars": [bar.record() for bar in _bars(rows)],
     }
 
