@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from voicecore import InvalidArgument, SyncCommandQueue
-from voicecore.cli.job import Template
+from voicecore import CommandQueue, InvalidArgument, SyncCommandQueue
+from voicecore.cli.job import JobEnd, Template, run_job
+from voicecore.cli.work import JobScheduler, WorkOptions
 from voicecore.queue import Command
 
 Work = Callable[..., subprocess.CompletedProcess[str]]
@@ -176,6 +179,37 @@ def test_a_program_that_is_not_there_is_a_failure_of_its_command(db: Path, work:
     (number,) = send(db, ("x",))
     assert work("/no/such/program").returncode == 0
     assert "cannot be started" in outcome(db, number)
+
+
+def test_a_program_that_the_system_has_no_room_for_is_tried_again() -> None:
+    async def main() -> JobEnd:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            return await run_job(["true"], sample(), None)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    end = asyncio.run(main())
+    assert end.retry
+    assert end.problem == "true cannot be started: [Errno 24] Too many open files"
+
+
+def test_a_worker_that_ends_does_not_wait_for_an_empty_queue(db: Path) -> None:
+    send(db, ("a",), delay=3600)
+
+    async def main() -> None:
+        options = WorkOptions(
+            str(db), Template("true"), 1, None, 5, 30.0, 2.0, "normal", until_empty=True, json=False
+        )
+        async with CommandQueue(db, role="worker") as queue, asyncio.timeout(30):
+            scheduler = JobScheduler(options, queue)
+            scheduler.start()
+            empty = asyncio.create_task(scheduler.until_empty())
+            await scheduler.shutdown()
+            await empty
+
+    asyncio.run(main())
 
 
 def test_a_time_out_ends_the_whole_process_group(db: Path, work: Work, tmp_path: Path) -> None:

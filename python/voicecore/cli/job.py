@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import math
 import os
 import shlex
@@ -17,6 +18,8 @@ from voicecore.queue import Command
 
 RETRY_EXIT: Final = 75
 """EX_TEMPFAIL of sysexits.h: try again later."""
+_SCARCE: Final = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+"""Why a program did not start that may start a moment later: no descriptors, processes, memory."""
 _GRACE: Final = 2.0
 """Seconds between SIGTERM and SIGKILL."""
 _TAIL: Final = 2000
@@ -107,11 +110,8 @@ class JobEnd:
     """Its exit code; negative: by that signal; None: not startable, or out of time."""
     problem: str
     """Why it counts as failed; empty when it does not."""
-
-    @property
-    def retry(self) -> bool:
-        """It asks to be called again."""
-        return self.code == RETRY_EXIT
+    retry: bool = False
+    """It asks to be called again, or the system had no room for it."""
 
 
 async def run_job(
@@ -135,23 +135,11 @@ async def run_job(
         **os.environ,
         **{f"VOICECORE_{name.upper()}": text for name, text in field_texts(command).items()},
     }
-    # A pipe of our own: a process's wait() lasts until the pipes that asyncio made are closed, and
-    # what the program has left behind may hold them open.
-    words, standard_error = os.pipe()
     try:
-        process = await asyncio.create_subprocess_exec(
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=standard_error,
-            env=environment,
-            start_new_session=True,
-        )
+        process, words = await _start(arguments, environment, stdout)
     except (OSError, ValueError) as problem:
-        os.close(words)
-        return JobEnd(None, f"{arguments[0]} cannot be started: {problem}")
-    finally:
-        os.close(standard_error)
+        scarce = isinstance(problem, OSError) and problem.errno in _SCARCE
+        return JobEnd(None, f"{arguments[0]} cannot be started: {problem}", retry=scarce)
     complaint = asyncio.ensure_future(_read_tail(words))
     try:
         async with asyncio.timeout(timeout):
@@ -173,7 +161,31 @@ async def run_job(
         return JobEnd(0, "")
     said = complaint.result()
     how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-    return JobEnd(code, f"{how}: {said}" if said else how)
+    return JobEnd(code, f"{how}: {said}" if said else how, retry=code == RETRY_EXIT)
+
+
+async def _start(
+    arguments: list[str], environment: dict[str, str], stdout: int | None
+) -> tuple[asyncio.subprocess.Process, int]:
+    """The program, and the end of a pipe from which its standard error can be read."""
+    # A pipe of our own: a process's wait() lasts until the pipes that asyncio made are closed, and
+    # what the program has left behind may hold them open.
+    words, standard_error = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=standard_error,
+            env=environment,
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(words)
+        raise
+    finally:
+        os.close(standard_error)
+    return process, words
 
 
 async def _read_tail(pipe: int) -> str:

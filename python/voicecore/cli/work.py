@@ -117,9 +117,11 @@ class JobScheduler(Scheduler):
         return isinstance(self._supervisor.fatal, DatabaseError)
 
     async def until_empty(self) -> None:
-        """Return when nothing waits, runs, or is in hand."""
+        """Return when nothing waits, runs, or is in hand, or when the scheduler has ended."""
         while True:
             await asyncio.sleep(0.02)
+            if not self._admitting:
+                return
             if self._pending_tasks or time.monotonic() - self._last < 0.1:
                 continue
             if not await self.queue.peek(1):
@@ -142,10 +144,11 @@ empty. {attempt} counts claims; {given_back} of them came to nothing, such as a 
 
 
 A program that ends with 0 is done, with 75 it is tried again later, with anything else it has
-failed. Its lease is renewed while it runs. What it leaves behind in the background is not waited
-for. When the worker dies, the program is called again: it should do no harm the second time.
-A command expires only where its sender said so: a play, too, which a bot would not start any more
-after ten minutes.
+failed. One that the system has no descriptors, processes or memory for is tried again later, too.
+Its lease is renewed while it runs. What it leaves behind in the background is not waited for. When
+the worker dies, the program is called again: it should do no harm the second time. A command
+expires only where its sender said so: a play, too, which a bot would not start any more after ten
+minutes.
 
 \b
 Exit codes: 0 ended by --until-empty, 1 internal error, 2 usage, 3 the queue cannot be opened, or
