@@ -69,6 +69,15 @@ def test_a_sound_file_has_no_problems(here: Here, db: Path) -> None:
         assert text in words(here, db)
 
 
+def test_a_file_whose_name_is_no_utf8_is_looked_at_like_any_other(
+    here: Here, tmp_path: Path
+) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/h\xe9lium # ?.db"))
+    with SyncCommandQueue(path):
+        pass
+    assert problems(here, path) == ""
+
+
 def test_looking_leaves_nothing_behind_and_changes_nothing(here: Here, db: Path) -> None:
     before = db.read_bytes()
     here("doctor", "--db", db)

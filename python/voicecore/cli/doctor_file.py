@@ -102,7 +102,7 @@ def _folder(path: str) -> str:
 
 
 def _examine(path: str, how: str) -> dict[str, Any]:
-    uri = f"file:{quote(os.path.abspath(path))}?{how}"
+    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?{how}"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
     connection.text_factory = text  # what is no UTF-8 is shown, too
     try:
