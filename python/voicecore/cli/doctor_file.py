@@ -254,9 +254,9 @@ def _copies_of(owner: str, pid: int) -> list[str] | None:
         return None
 
 
-def _refused(check: Callable[[str], None], path: str) -> str | None:
+def _refused(check: Callable[[bytes], None], path: str) -> str | None:
     try:
-        check(path)
+        check(os.fsencode(path))
     except VoicecoreError as error:
         return text_of(error)
     return None
