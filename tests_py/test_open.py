@@ -15,10 +15,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import voicecore
-from conftest import MUSIC, Runner
+from conftest import MUSIC, Runner, decoded
 from voicecore import Engine, ManualClock, MemorySink, NullSink, ToneSource
 
 
@@ -833,6 +834,23 @@ def test_opus_cut_without_encoding_is_as_long_as_it_says(
                     assert told == result.duration_s == written.info.duration
 
     run(main())
+
+
+def test_what_an_mp4_that_was_cut_skips_is_not_heard(
+    run: Runner, media: Path, tmp_path: Path
+) -> None:
+    whole = str(media / "opus.mp4")
+    cut = made_by_ffmpeg(tmp_path, "-ss", "0.905", "-i", whole, "-c", "copy", "cut.mp4")
+
+    async def main() -> None:
+        out = tmp_path / "out.ogg"
+        async with Engine() as engine:
+            await voicecore.transcode(await engine.open(cut), out, passthrough=False)
+
+    run(main())
+    heard = decoded(tmp_path / "out.ogg", 1)[4_800:]  # a decoder that has just begun differs
+    there = decoded(cut, 1)[4_800:][: len(heard)]
+    assert np.std(heard - there) < 0.2 * np.std(there)
 
 
 def test_the_length_of_a_video_file_is_that_of_its_audio(

@@ -194,8 +194,9 @@ Status ContainerDemuxer::read_origin() {
     first_byte_ = packet_->pos;
     if (first_byte_ < 0) block_samples_ = 0;
     first_skip_ = trims_of(*packet_).front;
-    if (segment_->opus) {
-        // Matroska rounds the delay to milliseconds; the codec's header has it exactly.
+    if (segment_->opus && (coarse_ || first_skip_ == 0)) {
+        // Matroska rounds the delay to milliseconds; the codec's header has it exactly. The edit
+        // list of an mp4 that was cut begins later than that.
         first_skip_ = segment_->opus->pre_skip;
     }
     return Done{};
