@@ -1,12 +1,16 @@
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <future>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -97,6 +101,16 @@ bool soon(Done&& done) {
         std::this_thread::sleep_for(5ms);
     }
     return false;
+}
+
+// A socket of another process at `path`.
+int listen_there(const std::string& path) {
+    const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(static_cast<char*>(address.sun_path), sizeof address.sun_path - 1);
+    REQUIRE(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+    return fd;
 }
 
 }  // namespace
@@ -275,20 +289,59 @@ TEST_CASE("whoever hangs a doorbell takes down those where nobody listens any mo
     const Scratch scratch;
     REQUIRE(scratch.open() != nullptr);
     const std::string silent = scratch.path() + "-bell-1-1";
-    {
-        const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        silent.copy(static_cast<char*>(address.sun_path), sizeof address.sun_path - 1);
-        REQUIRE(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-        ::close(fd);  // as a kill -9 leaves it
-    }
+    ::close(listen_there(silent));  // as a kill -9 leaves it
     const auto live = Doorbell::hang(scratch.path());
     REQUIRE(live.ok());
     REQUIRE_FALSE(std::filesystem::exists(silent));
     const auto another = Doorbell::hang(scratch.path());
     REQUIRE(another.ok());
     REQUIRE(std::filesystem::exists(live.value()->path()));
+}
+
+TEST_CASE("a doorbell takes no name at which another container's process listens") {
+    const Scratch scratch;
+    REQUIRE(scratch.open() != nullptr);
+    const auto first = Doorbell::hang(scratch.path());
+    REQUIRE(first.ok());
+    const std::string& path = first.value()->path();
+    const std::size_t number = path.rfind('-') + 1;
+    const std::string next =
+        path.substr(0, number) + std::to_string(std::stoi(path.substr(number)) + 1);
+    const int theirs = listen_there(next);
+    const auto second = Doorbell::hang(scratch.path());
+    REQUIRE(second.ok());
+    REQUIRE(second.value()->path() != next);
+    Ringer ringer;
+    ringer.prepare();
+    REQUIRE(ringer.ring(next));
+    REQUIRE(ringer.ring(second.value()->path()));
+    REQUIRE(second.value()->answer());
+    ::close(theirs);
+}
+
+TEST_CASE("a queue file with the longest name has a doorbell") {
+    const Scratch scratch;
+    const std::string longest = scratch.path() + std::string(240, 'x');
+    std::ofstream{longest}.put(' ');
+    const auto bell = Doorbell::hang(longest);
+    if (!bell) FAIL(bell.error().message);
+    Ringer ringer;
+    ringer.prepare();
+    REQUIRE(ringer.ring(bell.value()->path()));
+    REQUIRE(bell.value()->answer());
+}
+
+TEST_CASE("a doorbell that cannot be hung says why") {
+    const Scratch scratch;
+    REQUIRE(scratch.open() != nullptr);
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+    const auto bell = Doorbell::hang(scratch.path());
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    REQUIRE_FALSE(bell.ok());
+    REQUIRE(bell.error().native == EMFILE);
 }
 
 TEST_CASE("the doorbell wakes a sleeping scheduler, and threads may do everything at once") {

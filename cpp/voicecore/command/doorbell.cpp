@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 
 namespace voicecore::command {
@@ -61,8 +62,31 @@ bool with_address(const std::string& path, Use&& use) noexcept {
     }
 }
 
+// How the bells of a queue file begin: beside it, with its name, or the start of a long one, so
+// that it fits into an address that names the folder by its descriptor. Files that share a start
+// share no bell: each has a number of its own.
+std::string bell_start(std::string_view queue_path) {
+    constexpr std::size_t kMost = 60;
+    const auto name = queue_path.rfind('/') + 1;
+    return std::string{queue_path.substr(0, name + kMost)} + "-bell-";
+}
+
 int make_socket() noexcept {
     return ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+// A socket that is bound to `path`; -1 with errno.
+int listen_at(const std::string& path) noexcept {
+    const int fd = make_socket();
+    if (fd < 0) return -1;
+    const bool bound = with_address(path, [fd](const sockaddr_un& address) {
+        return ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    });
+    if (bound) return fd;
+    const int why = errno;
+    ::close(fd);
+    errno = why;
+    return -1;
 }
 
 // Those of workers that were killed: nobody answers there any more.
@@ -98,27 +122,25 @@ Result<std::unique_ptr<Doorbell>> Doorbell::hang(const std::string& queue_path) 
     if (::realpath(queue_path.c_str(), absolute.data()) == nullptr) {
         return Error{Errc::io, errno, queue_path + ": " + std::strerror(errno)};
     }
-    const std::string start = std::string{absolute.data()} + "-bell-";
+    const std::string start = bell_start(absolute.data());
     take_down_silent_bells(start);
-    const std::string path =
-        start + std::to_string(::getpid()) + "-" + std::to_string(count.fetch_add(1) + 1);
-    std::unique_ptr<Doorbell> bell{new Doorbell{make_socket(), path}};  // NOLINT: private
-    ::unlink(path.c_str());  // of a process with our number that was killed
-    const bool bound = bell->fd_ >= 0 && with_address(path, [&](const sockaddr_un& address) {
-                           return ::bind(bell->fd_, reinterpret_cast<const sockaddr*>(&address),
-                                         sizeof address) == 0;
-                       });
-    if (!bound) {
+    std::string path;
+    int fd = -1;
+    do {
+        path = start + std::to_string(::getpid()) + "-" + std::to_string(count.fetch_add(1) + 1);
+        fd = listen_at(path);
+        // In another container a process may have our number, and listen by this name.
+    } while (fd < 0 && errno == EADDRINUSE);
+    if (fd < 0) {
         return Error{Errc::io, errno,
                      "cannot listen for commands at " + path + ": " + std::strerror(errno)};
     }
     // Whoever may write the queue file may ring: the folder's own permissions say who that is.
     ::chmod(path.c_str(), 0666);
-    return bell;
+    return std::unique_ptr<Doorbell>{new Doorbell{fd, std::move(path)}};  // NOLINT: private
 }
 
 Doorbell::~Doorbell() {
-    if (fd_ < 0) return;
     ::close(fd_);
     ::unlink(path_.c_str());
 }

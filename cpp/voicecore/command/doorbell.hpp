@@ -12,8 +12,8 @@ namespace voicecore::command {
 // matter; that one may be lost does not either, since workers look at the file as well.
 class Doorbell {
   public:
-    // Binds `<queue file>-bell-<pid>-<number>`, readable and writable by whoever may use the
-    // folder.
+    // Binds `<queue file>-bell-<pid>-<number>`, of a long file name its start, readable and
+    // writable by whoever may use the folder.
     static Result<std::unique_ptr<Doorbell>> hang(const std::string& queue_path);
     Doorbell(const Doorbell&) = delete;
     Doorbell& operator=(const Doorbell&) = delete;
