@@ -720,6 +720,60 @@ def test_without_privileges_it_plays_at_normal_priority_and_says_what_is_refused
     assert told == ["normal 6", "SourcePermissionError True 13"]
 
 
+FEW_THREADS = """
+import asyncio, errno, os, resource, tempfile, voicecore
+from voicecore import CommandQueue, Engine, NullSink, OggSink, Receiver, ToneSource, transcode
+async def play(folder):
+    async with Engine(feeders=3) as engine:
+        await engine.play(ToneSource(440, 0.1), NullSink()).wait_finished()
+async def record(folder):
+    async with Engine(feeders=1) as engine:
+        sink = OggSink(folder + "/recorded.ogg")
+        await engine.play(ToneSource(440, 0.1), sink).wait_finished()
+async def convert(folder):
+    await transcode(ToneSource(440, 0.1), folder + "/converted.ogg")
+async def receive(folder):
+    async with Receiver("127.0.0.1", 0, mode="none", duration=0.0) as receiver:
+        await receiver.wait()
+async def send(folder):
+    async with CommandQueue(folder + "/bot.db") as queue:
+        await queue.enqueue("stop")
+async def main():
+    works = play, record, convert, receive, send
+    with tempfile.TemporaryDirectory() as folder:
+        for work in works:
+            await work(folder)
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+    with tempfile.TemporaryDirectory() as folder:
+        for work in works:
+            told = []
+            now = len(os.listdir("/proc/self/task"))
+            for limit in (0, *range(now, now + 6)):
+                resource.setrlimit(resource.RLIMIT_NPROC, (limit, most))
+                try:
+                    await work(folder)
+                    told.append("done")
+                except OSError as error:
+                    told.append(errno.errorcode[error.errno])
+                resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+            await work(folder)
+            print(work.__name__, *told)
+asyncio.run(main())
+"""
+
+
+def test_where_no_thread_can_be_started_each_call_says_so_and_the_next_may_work() -> None:
+    told = [line.split() for line in script(FEW_THREADS).splitlines()]
+    assert [name for name, *_ in told] == ["play", "record", "convert", "receive", "send"]
+    for name, first, *others in told:
+        assert first == "EAGAIN", name
+        assert set(others) <= {"EAGAIN", "done"}, name
+
+
 EXIT_WHILE_ADVANCING = """
 import asyncio, voicecore
 async def main():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from voicecore import Closed, CommandQueue, InvalidArgument, Scheduler
+from voicecore import Closed, CommandQueue, InvalidArgument, Scheduler, _core
+from voicecore.errors import IOFailure
 from voicecore.testing import VirtualTime
 
 PATIENCE = 10.0
@@ -49,6 +51,27 @@ async def test_a_scheduler_that_a_bug_has_ended_does_not_start_again(tmp_path: P
         with pytest.raises(Closed, match="ended: of a bug, KeyError; make a new one") as raised:
             scheduler.start()
         assert isinstance(raised.value.__cause__, KeyError)
+        await scheduler.shutdown()
+
+
+async def test_a_scheduler_that_has_no_thread_yet_starts_when_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = _core.Scheduler.start
+    refusals = [IOFailure(errno.EAGAIN, "cannot start a thread for the scheduler")]
+
+    def start(native: _core.Scheduler) -> None:
+        if refusals:
+            raise refusals.pop()
+        begin(native)
+
+    monkeypatch.setattr(_core.Scheduler, "start", start)
+    async with CommandQueue(tmp_path / "q.db") as queue:
+        scheduler = Scheduler(None, queue, schedule=False, period=0.01)
+        scheduler.start()
+        await asyncio.wait_for(scheduler.wait_started(), PATIENCE)
+        assert not refusals
+        assert scheduler.healthy
         await scheduler.shutdown()
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol, TypeVar, cast
 
 from voicecore import _core
-from voicecore.errors import Closed
+from voicecore.errors import Closed, IOFailure
 
 Handler = Callable[[int, int], None]
 T = TypeVar("T")
@@ -145,6 +146,9 @@ def in_own_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
     """Call `work` on a thread made for it.
 
     For what must not wait: the loop's executor may be full of the caller's own work.
+
+    Raises:
+        IOFailure: as `start_thread`.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -167,8 +171,31 @@ def in_own_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
             loop.call_soon_threadsafe(settle, result, failure)
 
-    threading.Thread(target=run, name=name).start()
+    start_thread(threading.Thread(target=run, name=name))
     return done
+
+
+def end_in_own_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
+    """The same for an end that must come: where no thread can be had, the loop waits for it."""
+    try:
+        return in_own_thread(work, name)
+    except IOFailure:
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        done.set_result(work())
+        return done
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start it.
+
+    Raises:
+        IOFailure: the system has no thread left for this user or container.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        message = f"cannot start the thread {thread.name}: {error}"
+        raise IOFailure(errno.EAGAIN, message) from None
 
 
 def _raise(error: BaseException) -> None:

@@ -213,7 +213,7 @@ class Engine:
         native = self._native
         if native is None or (self._bridge is not None and not self._bridge.is_ours()):
             return  # also in the child of a fork, where nothing of it lives
-        closing = _bridge.in_own_thread(lambda: native.close(2.0), "voicecore-close")
+        closing = _bridge.end_in_own_thread(lambda: native.close(2.0), "voicecore-close")
         # Not after the wait, which can be cancelled: the loop would keep the engine for ever.
         closing.add_done_callback(self._after_close)
         await asyncio.shield(closing)

@@ -296,7 +296,7 @@ class _Pump:
             with contextlib.suppress(RuntimeError):  # the loop has been closed
                 loop.call_soon_threadsafe(settle)
 
-        threading.Thread(target=serve, name="vc-pump", daemon=True).start()
+        _bridge.start_thread(threading.Thread(target=serve, name="vc-pump", daemon=True))
         try:
             async with asyncio.timeout(timeout):
                 return await asyncio.shield(ready)

@@ -74,7 +74,8 @@ class Events final : public playback::EventListener {
 struct Rig {
     explicit Rig(bool manual, int feeders = 2)
         : engine{Engine::create(
-              {.feeders = feeders, .raise_priority = false, .manual_clock = manual}, events)} {}
+                     {.feeders = feeders, .raise_priority = false, .manual_clock = manual}, events)
+                     .value()} {}
     std::shared_ptr<Player> play(std::uint64_t frames, std::shared_ptr<audio::PacketSink> to,
                                  bool stalled = false, bool paced = false) const {
         auto player =

@@ -37,8 +37,8 @@ void map_library(const std::string& path) {
 py::tuple measure_sleep(int rounds, bool raise_priority) {
     std::vector<double> late;
     Priority priority = Priority::normal;
-    without_gil([&] {
-        std::thread{[&] {
+    unwrap(without_gil([&]() -> Status {
+        auto thread = start_thread("to measure sleep", [&] {
             enter_native_thread("vc-measure");
             tighten_timer_slack();
             if (raise_priority) priority = raise_thread_priority();
@@ -50,8 +50,11 @@ py::tuple measure_sleep(int rounds, bool raise_priority) {
                 never.wait_until(deadline);
                 late.push_back(static_cast<double>((clock.now() - deadline).count()) / 1e3);
             }
-        }}.join();
-    });
+        });
+        if (!thread) return std::move(thread).error();
+        thread->join();
+        return Done{};
+    }));
     std::sort(late.begin(), late.end());
     constexpr const char* kNames[] = {"normal", "nice", "realtime"};
     return py::make_tuple(kNames[static_cast<int>(priority)], late);

@@ -133,11 +133,11 @@ void bind_engine(py::module_& module) {
     py::class_<EngineHandle>(module, "Engine")
         .def(py::init([](const ChannelHandle& channel, int feeders, bool realtime, bool manual) {
                  const std::shared_ptr<engine::EventChannel> events = channel.shared();
-                 return EngineHandle{without_gil([&] {
+                 return EngineHandle{unwrap(without_gil([&] {
                      return engine::Engine::create(
                          {.feeders = feeders, .raise_priority = realtime, .manual_clock = manual},
                          events);
-                 })};
+                 }))};
              }),
              py::arg("channel"), py::arg("feeders"), py::arg("realtime"), py::arg("manual"))
         .def("play", &play, py::arg("sources"), py::arg("sink"), py::arg("volume"), py::arg("gap"),

@@ -58,9 +58,9 @@ void bind_transcode(py::module_& module) {
                                                 .encoder = encoder,
                                                 .passthrough = passthrough,
                                                 .keep_open = false});
-            return TranscodeHandle{without_gil([&] {
+            return TranscodeHandle{unwrap(without_gil([&] {
                 return engine::Transcode::start(std::move(program), std::move(writer), events);
-            })};
+            }))};
         },
         py::arg("channel"), py::arg("sources"), py::arg("path"), py::arg("comments"),
         py::arg("serial"), py::arg("volume"), py::arg("gap"), py::arg("encoder"),

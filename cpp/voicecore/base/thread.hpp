@@ -1,9 +1,28 @@
-// What we ask of the operating system for a thread: a name and a priority.
+// What we ask of the operating system for a thread: that it starts, a name and a priority.
 #pragma once
 
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
 #include "voicecore/base/export.hpp"
+#include "voicecore/base/result.hpp"
 
 namespace voicecore {
+
+// Runs `work` on a thread of its own. The system may refuse one: a user and a container have a
+// limit of threads. `purpose` goes on from "a thread".
+template <class Work>
+[[nodiscard]] Result<std::thread> start_thread(const char* purpose, Work&& work) {
+    try {
+        return std::thread{std::forward<Work>(work)};
+    } catch (const std::system_error& refused) {
+        return Error{
+            Errc::io, refused.code().value(),
+            std::string{"cannot start a thread "} + purpose + ": " + refused.code().message()};
+    }
+}
 
 // Names the calling thread (15 characters at most are shown by the system) and blocks every signal
 // in it, so that the host's handlers run on the host's threads.

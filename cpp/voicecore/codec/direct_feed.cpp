@@ -1,6 +1,4 @@
 #include <atomic>
-#include <system_error>
-#include <thread>
 
 #include "voicecore/base/thread.hpp"
 #include "voicecore/codec/packet_feed.hpp"
@@ -101,16 +99,13 @@ std::unique_ptr<PacketFeed> make_direct_feed(std::unique_ptr<Demuxer> demuxer) {
 }
 
 Status start_abandonable_thread(const char* name, std::function<void()> work) {
-    try {
-        std::thread{[name, work = std::move(work)] {
-            enter_native_thread(name);
-            work();
-        }}.detach();
-        return Done{};
-    } catch (const std::system_error& failure) {
-        return Error{Errc::io, failure.code().value(),
-                     std::string{"cannot start the thread "} + name + ": " + failure.what()};
-    }
+    auto thread = start_thread("to read a source", [name, work = std::move(work)] {
+        enter_native_thread(name);
+        work();
+    });
+    if (!thread) return std::move(thread).error();
+    thread->detach();
+    return Done{};
 }
 
 }  // namespace voicecore::codec

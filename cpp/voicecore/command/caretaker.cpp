@@ -6,8 +6,12 @@
 
 namespace voicecore::command {
 
-void Caretaker::start() {
-    if (!thread_.joinable()) thread_ = std::thread{[this] { run(); }};
+Status Caretaker::start() {
+    if (thread_.joinable()) return Done{};
+    auto thread = start_thread("to look after the queue file", [this] { run(); });
+    if (!thread) return std::move(thread).error();
+    thread_ = std::move(thread).value();
+    return Done{};
 }
 
 void Caretaker::stop() noexcept {

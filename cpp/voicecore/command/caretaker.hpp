@@ -25,8 +25,8 @@ class Caretaker {
     Caretaker& operator=(const Caretaker&) = delete;
     ~Caretaker() { stop(); }
 
-    // Throws std::system_error when there is no thread to be had.
-    void start();
+    // Fails with `io` when there is no thread to be had.
+    [[nodiscard]] Status start();
     // Soon; several requests may become one.
     void request() noexcept { wanted_.signal(); }
     // Idempotent; not from two threads at a time.

@@ -73,13 +73,19 @@ void StoreWorker::run(StoreCall& call) noexcept {
 
 void StoreWorker::submit(std::shared_ptr<StoreCall> call, std::function<void()> done) {
     std::unique_lock lock{jobs_mutex_};
-    if (closing_) {
+    const auto refuse = [&](Error why) {
         lock.unlock();
-        call->fail(Error{Errc::closed, 0, "the queue " + options_.path + " is closed"});
+        call->fail(std::move(why));
         done();
-        return;
+    };
+    if (closing_) {
+        return refuse(Error{Errc::closed, 0, "the queue " + options_.path + " is closed"});
     }
-    if (!thread_.joinable()) thread_ = std::thread{[this] { work(); }};
+    if (!thread_.joinable()) {
+        auto thread = start_thread("for the queue", [this] { work(); });
+        if (!thread) return refuse(std::move(thread).error());
+        thread_ = std::move(thread).value();
+    }
     jobs_.push_back({std::move(call), std::move(done)});
     lock.unlock();
     // Behind the lock: a thread that is woken while we hold it only goes to sleep once more.

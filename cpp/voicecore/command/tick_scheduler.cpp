@@ -103,12 +103,10 @@ TimePoint TickScheduler::now() const noexcept {
 
 Status TickScheduler::start() {
     if (manual_ != nullptr || thread_.joinable()) return Done{};
-    try {
-        caretaker_->start();
-        thread_ = std::thread{[this] { run(); }};
-    } catch (const std::system_error& failure) {
-        return Error{Errc::io, failure.code().value(), "cannot start the scheduler's thread"};
-    }
+    if (auto ok = caretaker_->start(); !ok) return ok;
+    auto thread = start_thread("for the scheduler", [this] { run(); });
+    if (!thread) return std::move(thread).error();
+    thread_ = std::move(thread).value();
     return Done{};
 }
 

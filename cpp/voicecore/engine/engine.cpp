@@ -19,9 +19,17 @@ int feeder_count(int wanted) {
 
 }  // namespace
 
-std::shared_ptr<Engine> Engine::create(const EngineOptions& options,
-                                       std::shared_ptr<playback::EventListener> events) {
-    return std::shared_ptr<Engine>{new Engine{options, std::move(events)}};  // NOLINT: private
+Result<std::shared_ptr<Engine>> Engine::create(const EngineOptions& options,
+                                               std::shared_ptr<playback::EventListener> events) {
+    std::shared_ptr<Engine> engine{new Engine{options, std::move(events)}};  // NOLINT: private
+    if (auto ok = engine->feeders_.start(feeder_count(options.feeders)); !ok) {
+        return std::move(ok).error();
+    }
+    if (engine->manual_) return engine;
+    auto clock = start_thread("for the clock", [self = engine.get()] { self->run_clock(); });
+    if (!clock) return std::move(clock).error();
+    engine->clock_thread_ = std::move(clock).value();
+    return engine;
 }
 
 Engine::Engine(const EngineOptions& options, std::shared_ptr<playback::EventListener> events)
@@ -30,9 +38,7 @@ Engine::Engine(const EngineOptions& options, std::shared_ptr<playback::EventList
       events_{std::move(events)},
       clock_{make_clock(manual_)},
       frame_clock_{*clock_, clock_->now(), feed_queue_},
-      feeders_{feeder_count(options.feeders), feed_queue_} {
-    if (!manual_) clock_thread_ = std::thread{[this] { run_clock(); }};
-}
+      feeders_{feed_queue_} {}
 
 Engine::~Engine() {
     close();

@@ -33,8 +33,9 @@ struct EngineReport {
 // Thread-safe.
 class Engine : public std::enable_shared_from_this<Engine> {
   public:
-    static std::shared_ptr<Engine> create(const EngineOptions& options,
-                                          std::shared_ptr<playback::EventListener> events);
+    // Fails with `io` when the system has no thread left for it.
+    [[nodiscard]] static Result<std::shared_ptr<Engine>> create(
+        const EngineOptions& options, std::shared_ptr<playback::EventListener> events);
     ~Engine();
 
     // Fails with `closed` after close(), or as the sink's start() does. The source is consumed in

@@ -2,8 +2,6 @@
 
 #include <condition_variable>
 #include <set>
-#include <system_error>
-#include <thread>
 #include <utility>
 
 #include "voicecore/base/thread.hpp"
@@ -39,19 +37,19 @@ Result<std::shared_ptr<OpenOperation>> OpenOperation::start(
         const std::lock_guard lock{all.mutex};
         all.operations.insert(operation.get());
     }
-    try {
-        std::thread{[operation, open, request = std::move(request)] {
-            operation->run(open, request);
-            auto& set = under_way();
-            const std::lock_guard lock{set.mutex};
-            set.operations.erase(operation.get());
-            set.left.notify_all();
-        }}.detach();
-    } catch (const std::system_error& failure) {
+    auto thread = start_thread("to open a source", [operation, open, request = std::move(request)] {
+        operation->run(open, request);
+        auto& set = under_way();
+        const std::lock_guard lock{set.mutex};
+        set.operations.erase(operation.get());
+        set.left.notify_all();
+    });
+    if (!thread) {
         const std::lock_guard lock{all.mutex};
         all.operations.erase(operation.get());
-        return Error{Errc::io, failure.code().value(), "cannot start a thread to open a source"};
+        return std::move(thread).error();
     }
+    thread->detach();
     return operation;
 }
 

@@ -11,12 +11,14 @@ constexpr std::chrono::milliseconds kPatience{200};  // by which a time-out may 
 
 }  // namespace
 
-std::shared_ptr<Transcode> Transcode::start(std::unique_ptr<audio::PacketSource> source,
-                                            transport::OggWriter writer,
-                                            std::shared_ptr<playback::EventListener> events) {
+Result<std::shared_ptr<Transcode>> Transcode::start(
+    std::unique_ptr<audio::PacketSource> source, transport::OggWriter writer,
+    std::shared_ptr<playback::EventListener> events) {
     std::shared_ptr<Transcode> transcode{
         new Transcode{std::move(source), std::move(writer), std::move(events)}};  // NOLINT: private
-    transcode->thread_ = std::thread{[self = transcode.get()] { self->run(); }};
+    auto thread = start_thread("to transcode", [self = transcode.get()] { self->run(); });
+    if (!thread) return std::move(thread).error();
+    transcode->thread_ = std::move(thread).value();
     return transcode;
 }
 

@@ -19,9 +19,9 @@ namespace voicecore::engine {
 // and waits for the thread, which looks at the cancel token before each packet.
 class Transcode {
   public:
-    static std::shared_ptr<Transcode> start(std::unique_ptr<audio::PacketSource> source,
-                                            transport::OggWriter writer,
-                                            std::shared_ptr<playback::EventListener> events);
+    [[nodiscard]] static Result<std::shared_ptr<Transcode>> start(
+        std::unique_ptr<audio::PacketSource> source, transport::OggWriter writer,
+        std::shared_ptr<playback::EventListener> events);
     ~Transcode();
 
     [[nodiscard]] std::uint64_t id() const noexcept { return id_; }

@@ -8,13 +8,18 @@
 
 namespace voicecore::playback {
 
-FeederPool::FeederPool(int threads, FeedQueue& queue) : queue_{queue} {
-    threads_.reserve(static_cast<std::size_t>(threads));
-    for (int i = 0; i < threads; ++i) threads_.emplace_back([this, i] { run(i); });
-}
-
 FeederPool::~FeederPool() {
     stop();
+}
+
+Status FeederPool::start(int threads) {
+    threads_.reserve(static_cast<std::size_t>(threads));
+    for (int i = 0; i < threads; ++i) {
+        auto started = start_thread("to feed players", [this, i] { run(i); });
+        if (!started) return std::move(started).error();
+        threads_.push_back(std::move(started).value());
+    }
+    return Done{};
 }
 
 void FeederPool::stop() noexcept {

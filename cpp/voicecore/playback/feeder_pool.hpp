@@ -19,8 +19,11 @@ namespace voicecore::playback {
 // feeder does can block: inputs that can have threads of their own. Thread-safe.
 class FeederPool {
   public:
-    FeederPool(int threads, FeedQueue& queue);
+    explicit FeederPool(FeedQueue& queue) noexcept : queue_{queue} {}
     ~FeederPool();
+
+    // Once. When it fails, those that have started end with stop().
+    [[nodiscard]] Status start(int threads);
 
     // Serves the player soon. Any thread but the clock's, which uses FeedQueue.
     void request(Player& player) noexcept;

@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
-#include <system_error>
 #include <utility>
 
 #include "voicecore/audio/opus_packet.hpp"
@@ -127,12 +126,9 @@ Result<std::unique_ptr<Receiver>> Receiver::open(ReceiverOptions options) {
         // NOLINT: private
         std::move(options), std::move(socket).value(), std::move(stop_event),
         std::move(cipher).value(), std::move(recording)}};
-    try {
-        receiver->thread_ = std::thread{[self = receiver.get()] { self->run(); }};
-    } catch (const std::system_error& e) {
-        return Error{Errc::unavailable, e.code().value(),
-                     std::string{"no thread for the receiver: "} + e.what()};
-    }
+    auto thread = start_thread("to receive", [self = receiver.get()] { self->run(); });
+    if (!thread) return std::move(thread).error();
+    receiver->thread_ = std::move(thread).value();
     return receiver;
 }
 

@@ -3,7 +3,6 @@
 #include <exception>
 #include <new>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "voicecore/base/thread.hpp"
@@ -52,14 +51,13 @@ Status RingSink::start(audio::SinkListener& listener) {
             drained_.fetch_add(1, std::memory_order_relaxed);
         }
     }
-    try {
-        thread_ = std::thread{[this] { run(); }};
-    } catch (const std::system_error& e) {
+    auto thread = start_thread("for the sink", [this] { run(); });
+    if (!thread) {
         const std::lock_guard lock{mutex_};
         in_use_ = false;
-        return Error{Errc::unavailable, e.code().value(),
-                     std::string{"no thread for the sink: "} + e.what()};
+        return std::move(thread).error();
     }
+    thread_ = std::move(thread).value();
     return Done{};
 }
 

@@ -94,7 +94,7 @@ class CommandQueue(QueueBase):
         if self._closed:
             return
         self._closed = True
-        await _bridge.in_own_thread(self._native.close, "voicecore-close")
+        await _bridge.end_in_own_thread(self._native.close, "voicecore-close")
 
     async def enqueue(
         self,

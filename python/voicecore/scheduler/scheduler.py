@@ -471,7 +471,7 @@ class Scheduler:
     async def _leave_native(self) -> None:
         """The native half ends; a claim may have been under way."""
         if self._native is not None:
-            await _bridge.in_own_thread(self._native.stop, "voicecore-stop")
+            await _bridge.end_in_own_thread(self._native.stop, "voicecore-stop")
             await self._give_back_handed()
 
     def _busy_now(self) -> bool:

@@ -6,7 +6,8 @@ import asyncio
 import functools
 import os
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from voicecore import _bridge, _core
 from voicecore.errors import from_native
@@ -14,6 +15,9 @@ from voicecore.scheduler.watch import Watch
 
 if TYPE_CHECKING:
     from voicecore.scheduler.scheduler import Scheduler
+
+
+T = TypeVar("T")
 
 
 class Turns:
@@ -102,14 +106,36 @@ class Turns:
 
     async def _begin(self) -> None:
         scheduler = self._scheduler
+        self.native = await self._insist(self._open)
+        await scheduler._supervisor.guarded("looking around", self._watch.look)
+        scheduler._commands.hear_of(self.native)
+        self._bridge = _bridge.current()
+        self._bridge.subscribe(self.native.id, self._on_event, self._on_lost_events)
+        self._bridge.depend(self)
+        if scheduler._time is not None:
+            scheduler._time._attach(scheduler)
+        await self._insist(self._start_native)
+        self.started = True
+        self.decided.set()
+
+    async def _open(self) -> _core.Scheduler:
+        scheduler = self._scheduler
+        await scheduler.before_loop()
+        self.started_at = scheduler.queue.now()
+        return await _bridge.in_own_thread(
+            functools.partial(self._make_native, _bridge.current()), "voicecore-open"
+        )
+
+    async def _start_native(self) -> None:
+        assert self.native is not None
+        self.native.start()
+
+    async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:
+        """A step of the start, until it succeeds: what is in its way may pass."""
+        scheduler = self._scheduler
         while True:
             try:
-                await scheduler.before_loop()
-                self.started_at = scheduler.queue.now()
-                self.native = await _bridge.in_own_thread(
-                    functools.partial(self._make_native, _bridge.current()), "voicecore-open"
-                )
-                break
+                return await step()
             except Exception as problem:
                 if not scheduler._supervisor.survives(problem):
                     raise
@@ -118,16 +144,6 @@ class Turns:
                     await asyncio.sleep(0)  # which has cancelled this task
                 scheduler._supervisor.warn("Starting the scheduler failed: %s", problem)
                 await asyncio.sleep(scheduler._period)
-        await scheduler._supervisor.guarded("looking around", self._watch.look)
-        scheduler._commands.hear_of(self.native)
-        self._bridge = _bridge.current()
-        self._bridge.subscribe(self.native.id, self._on_event, self._on_lost_events)
-        self._bridge.depend(self)
-        if scheduler._time is not None:
-            scheduler._time._attach(scheduler)
-        self.native.start()
-        self.started = True
-        self.decided.set()
 
     def _make_native(self, bridge: _bridge.LoopBridge) -> _core.Scheduler:
         scheduler = self._scheduler
