@@ -15,7 +15,15 @@ import pytest
 import uvloop
 
 from conftest import native_threads
-from voicecore import Command, CommandQueue, Scheduler, Session, SessionMutex, SyncCommandQueue
+from voicecore import (
+    Command,
+    CommandQueue,
+    Scheduler,
+    Session,
+    SessionMutex,
+    SyncCommandQueue,
+    _bridge,
+)
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -69,6 +77,24 @@ def test_a_loop_that_ends_under_a_session_leaves_no_task_and_no_lease(
         while rows == [(None, "running")]:  # the queue's thread is at it
             rows = queue.execute("SELECT outcome, state FROM bot_sessions")
         assert rows == [("cancelled", "ended")]
+    del bot
+    gc.collect()
+    assert "was destroyed" not in caplog.text
+
+
+def unanswered(_work: Callable[[], object], _name: str) -> asyncio.Future[object]:
+    """As of a thread that takes longer than the loop lasts."""
+    return asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_loop_that_ends_before_the_native_half_has_answered_leaves_no_task(
+    tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_bridge, "end_in_own_thread", unanswered)
+    bot = Bot(tmp_path / "q.db")
+    run(bot.begin())
     del bot
     gc.collect()
     assert "was destroyed" not in caplog.text

@@ -103,6 +103,9 @@ class Turns:
         )
         if self.native is not None:
             self.native.stop()  # nobody is left to carry out what it would claim
+        stopping = self._scheduler._supervisor.stopping
+        if stopping is not None and not stopping.get_loop().is_closed():
+            stopping.cancel()  # its thread's answer may come too late for what is left of the loop
 
     async def _begin(self) -> None:
         scheduler = self._scheduler
