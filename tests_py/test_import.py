@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import voicecore
 
 
 def in_fresh_interpreter(code: str) -> str:
@@ -83,6 +87,21 @@ def test_completion_offers_every_public_name_and_loads_none() -> None:
         "    'voicecore.engine' in sys.modules)"
     )
     assert output.split() == ["True", "True", "False"]
+
+
+def test_the_codec_is_loaded_from_a_folder_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/mus\xe9e"
+    os.symlink(Path(voicecore.__file__).parent.parent, folder)
+    code = (
+        f"import sys; sys.path.insert(0, {os.fsdecode(folder)!r})\n"
+        "import asyncio, voicecore\n"
+        "async def main():\n"
+        "    async with voicecore.Engine() as engine:\n"
+        "        await engine.preload()\n"
+        "asyncio.run(main())\n"
+        "print(ascii(voicecore.__file__))"
+    )
+    assert "mus\\udce9e" in in_fresh_interpreter(code)
 
 
 def test_other_systems_get_one_clear_error() -> None:

@@ -65,7 +65,7 @@ class _Codec:
                 raise ImportError("voicecore was built without its codec module")
             # dlopen inside import would stop every Python thread for as long as it takes to map a
             # hundred libraries; done here first, the import finds them in place.
-            _core.map_library(spec.origin)
+            _core.map_library(os.fsencode(spec.origin))
             import voicecore._codec  # noqa: F401
 
             self._loaded = True
