@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -851,6 +852,46 @@ def test_what_an_mp4_that_was_cut_skips_is_not_heard(
     heard = decoded(tmp_path / "out.ogg", 1)[4_800:]  # a decoder that has just begun differs
     there = decoded(cut, 1)[4_800:][: len(heard)]
     assert np.std(heard - there) < 0.2 * np.std(there)
+
+
+def with_edits(mp4: bytes, edits: list[tuple[int, int]]) -> bytes:
+    """A file that ends with its only track, with another edit list: milliseconds, from where."""
+
+    def box(name: bytes, body: bytes) -> bytes:
+        return (8 + len(body)).to_bytes(4, "big") + name + body
+
+    entries = [struct.pack(">IiI", length, begin, 0x10000) for length, begin in edits]
+    new = box(b"edts", box(b"elst", struct.pack(">II", 0, len(edits)) + b"".join(entries)))
+    at = mp4.index(b"edts") - 4
+    size = int.from_bytes(mp4[at : at + 4], "big")
+    out = bytearray(mp4[:at] + new + mp4[at + size :])
+    for name in (b"moov", b"trak"):
+        place = out.index(name) - 4
+        grown = int.from_bytes(out[place : place + 4], "big") + len(new) - size
+        out[place : place + 4] = grown.to_bytes(4, "big")
+    return bytes(out)
+
+
+def test_what_an_mp4_leaves_out_between_two_edits_is_not_heard(
+    run: Runner, media: Path, tmp_path: Path
+) -> None:
+    whole = decoded(media / "opus.mp4", 1)
+    delay = 312  # an edit counts from the first packet
+    edited = with_edits((media / "opus.mp4").read_bytes(), [(500, 9_600), (1_000, 76_800)])
+    wanted = np.concatenate([whole[9_600 - delay :][:24_000], whole[76_800 - delay :][:48_000]])
+
+    async def main() -> None:
+        out = tmp_path / "out.ogg"
+        async with Engine() as engine:
+            for start in (0.0, 0.3, 0.9):
+                source = await engine.open(edited, start=start)
+                result = await voicecore.transcode(source, out, passthrough=False)
+                there = wanted[round(start * 48_000) :]
+                assert result.duration_s == pytest.approx(len(there) / 48_000)
+                error = decoded(out, 1)[4_800:] - there[4_800:]
+                assert np.std(error) < 0.2 * np.std(there)
+
+    run(main())
 
 
 def test_the_length_of_a_video_file_is_that_of_its_audio(

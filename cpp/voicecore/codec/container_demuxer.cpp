@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "voicecore/codec/allow_list.hpp"
 #include "voicecore/codec/native_error.hpp"
 #include "voicecore/codec/packet_lengths.hpp"
 
@@ -145,8 +146,24 @@ DemuxStatus ContainerDemuxer::read_packet() {
         if (code == AVERROR(EAGAIN)) continue;
         // Anything else that stops libavformat is damage where the data end for it.
         if (code < 0) return DemuxStatus::end;
-        if (packet_->stream_index == stream_->index && packet_->size > 0)
-            return DemuxStatus::packet;
+        if (packet_->stream_index != stream_->index || packet_->size <= 0) continue;
+        // What leads up to an edit of an mp4 is not heard. Before the first edit it lies before 0
+        // and the decoder may have it; behind that it would be heard in the middle.
+        if ((packet_->flags & AV_PKT_FLAG_DISCARD) == 0) {
+            in_edit_ = true;
+        } else if (in_edit_ || packet_->pts >= 0) {
+            continue;
+        }
+        // With several edits the stamps of an mp4's index do not rise: the search may end behind
+        // the place.
+        if (packet_->pts > std::exchange(sought_, kAnyStamp)) {
+            in_edit_ = false;
+            if (av_seek_frame(context_.get(), stream_->index, first_stamp_, AVSEEK_FLAG_BACKWARD) >=
+                0) {
+                continue;
+            }
+        }
+        return DemuxStatus::packet;
     }
 }
 
@@ -212,6 +229,8 @@ Status ContainerDemuxer::seek(Samples position) {
     bridge_->forget_failure();
     at_end_ = false;
     held_ = false;
+    in_edit_ = false;
+    sought_ = kAnyStamp;
     if (facts_.duration && !estimated_ && position >= *facts_.duration) {
         at_end_ = true;
         return Done{};
@@ -232,6 +251,7 @@ Status ContainerDemuxer::seek(Samples position) {
     const std::int64_t stamp = first_stamp_ + av_rescale_q_rnd(ticks, {1, segment_->rate},
                                                                stream_->time_base, AV_ROUND_DOWN);
     int code = av_seek_frame(context_.get(), stream_->index, stamp, AVSEEK_FLAG_BACKWARD);
+    if (allowed("mov", context_->iformat->name)) sought_ = stamp;
     // Some demuxers find nothing before the first key frame; the beginning always exists.
     if (code < 0) code = av_seek_frame(context_.get(), stream_->index, first_stamp_, 0);
     if (code < 0) return describe(code);

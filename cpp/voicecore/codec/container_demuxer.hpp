@@ -2,6 +2,8 @@
 // FLAC, ...
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -71,6 +73,9 @@ class ContainerDemuxer final : public Demuxer {
         SegmentPtr segment;
     };
     Whole whole_;
+    // The latest stamp that the next packet may have where the place was looked up in an index.
+    static constexpr std::int64_t kAnyStamp = std::numeric_limits<std::int64_t>::max();
+    std::int64_t sought_ = kAnyStamp;
     std::int64_t begins_ = 0;      // where that packet is: ticks, 0 unless a playlist was cut
     std::int64_t first_skip_ = 0;  // ticks that the container trims from its beginning
     std::int64_t grid_ = 0;        // every packet is a multiple of this many ticks; 0: not known
@@ -80,6 +85,7 @@ class ContainerDemuxer final : public Demuxer {
     bool coarse_ = false;     // stamps are coarser than ticks
     bool estimated_ = false;  // the duration, by the bitrate
     bool held_ = false;       // packet_ was read and not yet given
+    bool in_edit_ = false;    // a packet that is heard has come
     bool at_end_ = false;
     Error error_;
 };
