@@ -135,6 +135,32 @@ class HeldSource final : public CountingSource {
     int made_ = 0;
 };
 
+// The caller puts so many packets into it at a time, the end like one.
+class FedSource final : public CountingSource {
+  public:
+    explicit FedSource(std::uint64_t frames) : CountingSource{frames, false, true} {}
+    void put(int packets) {
+        there_ += packets;
+        const std::lock_guard lock{mutex_};
+        if (hook_) hook_();
+    }
+    audio::ReadStatus next(audio::PlayablePacket& packet) noexcept override {
+        if (there_ == 0) return audio::ReadStatus::would_block;
+        const auto status = CountingSource::next(packet);
+        if (status == audio::ReadStatus::ok) --there_;
+        return status;
+    }
+    void set_ready_hook(std::function<void()> hook) override {
+        const std::lock_guard lock{mutex_};
+        hook_ = std::move(hook);
+    }
+
+  private:
+    std::mutex mutex_;
+    std::function<void()> hook_;
+    std::atomic<int> there_{0};
+};
+
 std::vector<int> count_to(int frames) {
     std::vector<int> out;
     for (int i = 0; i < frames; ++i) out.push_back(i);
@@ -215,6 +241,20 @@ TEST_CASE("virtual time does not wait for a source that the caller feeds") {
     player->stop();
     rig.engine->advance(100ms);
     REQUIRE(rig.events->wait_finished(1));
+}
+
+TEST_CASE("virtual time waits for what the caller has fed, however often it is tried") {
+    for (int round = 0; round < 300; ++round) {
+        Rig rig{true};
+        auto source = std::make_unique<FedSource>(50);
+        FedSource& fed = *source;
+        REQUIRE(rig.engine->play(std::move(source), rig.sink, {}).ok());
+        fed.put(1);
+        fed.put(50);
+        rig.engine->advance(2s);
+        REQUIRE(rig.events->wait_finished(1));
+        REQUIRE(rig.sink->numbers() == count_to(50));
+    }
 }
 
 TEST_CASE("a player whose end finds a feeder at work on it is let go of") {

@@ -125,9 +125,9 @@ bool FeederPool::work_one(std::unique_lock<std::mutex>& lock) noexcept {
 
 void FeederPool::work_on(Player& player, std::unique_lock<std::mutex>& lock) noexcept {
     player.pool_slot.running = true;
+    player.stream().set_feed_state(FeedState::running);
     // From here on a new request queues the player again.
     player.stream().clear_fill_request();
-    player.stream().set_feed_state(FeedState::running);
     lock.unlock();
     const Player::FeedResult result = player.feed(player.has_nothing() ? kUrgentBatch : kBatch);
     lock.lock();

@@ -323,7 +323,8 @@ bool Player::settled() const noexcept {
     if (stream_.over()) return true;
     if (open_orders_.load(std::memory_order_acquire) != 0) return false;
     if (stream_.ahead() > 0 || stream_.feed_ended()) return sink_->ready();
-    return stream_.feed_state() == FeedState::blocked &&
+    // A request first: what the caller has just brought was not looked at yet.
+    return !stream_.fill_requested() && stream_.feed_state() == FeedState::blocked &&
            caller_paced_.load(std::memory_order_acquire);
 }
 

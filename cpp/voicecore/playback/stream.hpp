@@ -149,6 +149,9 @@ class Stream {
     enum class Break : std::uint8_t { none, pause, seek, underrun, end };
 
     [[nodiscard]] QueuedPacket* front() noexcept;
+    [[nodiscard]] bool fill_requested() const noexcept {
+        return fill_requested_.load(std::memory_order_acquire);
+    }
     void send_media(const QueuedPacket& queued, const Tick& tick) noexcept;
     void send(const audio::OutgoingPacket& packet, const Tick& tick) noexcept;
     void begin_break(Break cause, const Tick& tick) noexcept;
