@@ -8,11 +8,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import voicecore
-from conftest import Runner
-from voicecore import EncoderSettings, Engine, ManualClock, MemorySink, NullSink, ToneSource
+from conftest import Runner, decoded
+from voicecore import (
+    EncoderSettings,
+    Engine,
+    ManualClock,
+    MemorySink,
+    NullSink,
+    OggSink,
+    ToneSource,
+)
 
 SILENCE = b"\xf8\xff\xfe"
 FAST = EncoderSettings(complexity=0)
@@ -143,6 +152,65 @@ def test_pausing_holds_the_position_and_resuming_goes_on_there(run: Runner) -> N
             assert player.is_playing()
 
     run(main())
+
+
+@pytest.mark.parametrize("cause", ["pause", "underrun"])
+@pytest.mark.parametrize("volume", [1.0, 0.5])
+def test_what_follows_a_break_is_as_loud_at_once_as_without_one(
+    run: Runner, tmp_path: Path, cause: str, volume: float
+) -> None:
+    """The five silence frames of a break make a receiver's decoder forget what packets lean on."""
+    rate, at, silent = 48_000, 50, 5
+    times = np.arange(2 * rate) / rate
+    harmonics = np.arange(1, 9)[:, None]
+    wave = (np.sin(2 * np.pi * 220 * harmonics * times) / harmonics).sum(axis=0) * 0.2
+    pcm = np.repeat(wave.astype(np.float32), 2)
+
+    async def sent(breaks: bool) -> list[bytes]:
+        async with virtual() as (engine, clock):
+            sink = MemorySink()
+            source = voicecore.PcmSource("f32", buffer=5.0)
+            player = engine.play(source, sink, volume=volume)
+            half = at * 960 * 2 if breaks and cause == "underrun" else len(pcm)
+            await source.write(pcm[:half].tobytes())
+            await clock.advance(at * 0.02)
+            if breaks and cause == "pause":
+                player.pause()
+            elif breaks:
+                await clock.advance(0.02)
+            if breaks:
+                await clock.advance(0.2)
+                player.resume()
+            await source.write(pcm[half:].tobytes())
+            source.close()
+            await clock.advance(3.0)
+            await player.wait_finished()
+            return [packet.opus for packet in sink.take()]
+
+    def heard(packets: list[bytes], name: str) -> np.typing.NDArray[np.float32]:
+        async def main() -> None:
+            async with virtual() as (engine, clock):
+                source = voicecore.OpusSource(buffer=len(packets))
+                recording = OggSink(tmp_path / name)
+                player = engine.play(source, recording)
+                for packet in packets:
+                    await source.write(packet)
+                source.close()
+                await clock.advance(5.0)
+                await player.wait_finished()
+
+        run(main())
+        samples = decoded(tmp_path / name, 1)
+        return samples[: len(samples) // 960 * 960].reshape(-1, 960)
+
+    plain, broken = run(sent(False)), run(sent(True))
+    first = broken.index(SILENCE)
+    assert at - 1 <= first <= at + 1
+    assert broken[first : first + silent] == [SILENCE] * silent
+    reference, after = heard(plain, "plain.ogg"), heard(broken, "broken.ogg")
+    for frame in range(1, 10):
+        wanted, got = reference[first + frame], after[first + silent + frame]
+        assert np.dot(wanted, got) / np.dot(wanted, wanted) == pytest.approx(1.0, abs=0.05), frame
 
 
 def test_seeking_moves_the_position_to_the_frame(run: Runner) -> None:

@@ -34,6 +34,9 @@ class CountingSource : public audio::PacketSource {
         }
         return index_;
     }
+    std::uint64_t start_afresh(std::uint64_t index) noexcept override {
+        return set_gain(gain_, index);
+    }
     bool seek(Samples position, audio::ListenerPlace) noexcept override {
         position_ = static_cast<std::uint64_t>(position.count() / kFrameSamples);
         return true;

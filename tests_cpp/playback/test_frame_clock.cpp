@@ -123,6 +123,42 @@ TEST_CASE("a feeder is asked once when a ring gets short, not again before it ha
     REQUIRE(asked == 2);
 }
 
+TEST_CASE("a feeder is asked when a break begins, at the frame that follows it, until it answers") {
+    Rig rig;
+    rig.frame_clock.set_low_water(4);
+    for (std::uint8_t i = 0; i < 30; ++i) rig.put(i);
+    rig.stream.set_feed_end(1);  // all there is, in the ring: still it is asked
+    rig.frame_clock.attach(rig.stream);
+    int asked = 0;
+    const auto tick = [&] {
+        rig.ticks(1);
+        rig.feed.wanting.take_all([&](Stream&) { ++asked; });
+        rig.stream.clear_fill_request();
+    };
+    for (int i = 0; i < 3; ++i) tick();
+    REQUIRE(asked == 0);
+    REQUIRE(rig.stream.broken_at() == 0);
+    rig.stream.want(Stream::Intent::pause);
+    tick();
+    tick();
+    REQUIRE(asked == 2);
+    REQUIRE(rig.stream.broken_at() == 3);
+    REQUIRE_FALSE(rig.stream.break_answered());
+    rig.stream.answer_break(3);
+    tick();
+    rig.stream.want(Stream::Intent::play);
+    for (int i = 0; i < 4; ++i) tick();
+    REQUIRE(asked == 2);
+    rig.stream.want(Stream::Intent::pause);
+    tick();
+    REQUIRE(asked == 3);
+    REQUIRE(rig.stream.broken_at() == 7);
+    rig.stream.answer_break(7);
+    rig.stream.want(Stream::Intent::stop);  // nothing comes after an end
+    tick();
+    REQUIRE(rig.stream.broken_at() == 7);
+}
+
 TEST_CASE("time that passed before a grid's first stream is neither late nor skipped") {
     Rig rig;
     rig.clock.set(TimePoint{10s + 1ms});

@@ -57,6 +57,11 @@ class VOICECORE_EXPORT PacketSource {
     // index from which next() goes on.
     virtual std::uint64_t set_gain(Gain gain, std::uint64_t index) noexcept = 0;
 
+    // Silence was heard right before frame `index`, and nothing after it yet: from there on frames
+    // lean on nothing that came before, so that its decoder, which has forgotten that, is not
+    // misled. Else as set_gain().
+    virtual std::uint64_t start_afresh(std::uint64_t index) noexcept = 0;
+
     // The listener's track is the one that he heard last, also when its last frame is gone. Only
     // who waits at its end is with the next one as soon as that is appended.
 

@@ -16,7 +16,6 @@ constexpr int kFineFrames = 50;
 constexpr int kFineShortFrames = 150;
 // Samples in which a decoder goes from one packet to the next: 2.5 ms (RFC 6716, section 4.3.7).
 constexpr int kOverlap = 120;
-constexpr int kRaised = 3 * kOverlap;  // by then what interrupts something else is heard in full
 // Frames that the model must have decoded before it is believed.
 constexpr int kModelFrames = 3;
 // Power of the error relative to the power of the signal: -40 dB; -37 dB where frames are shorter
@@ -54,9 +53,20 @@ EncodeStage::EncodeStage(const opus::EncoderOptions& options, std::uint64_t hist
 }
 
 void EncodeStage::start(bool clean, bool interrupts, Gain gain) noexcept {
-    interrupts_ = interrupts;
+    interrupted_ = interrupts ? 0 : kNever;
+    // What was heard instead leaves something in the overlap and in the decoder's pitch filter that
+    // does not cancel what the new brings. So the new comes up behind it.
+    rise_ = {.from = kOverlap, .until = 3 * kOverlap};
     state_ = State{.copying = clean, .fresh = true, .returning = 0, .gain = gain};
     for (Snapshot& snapshot : snapshots_) snapshot.index = -1;
+}
+
+void EncodeStage::go_on_after_silence(std::int64_t index, bool again) noexcept {
+    if (again) state_ = before(index);
+    state_.fresh = true;
+    interrupted_ = index;
+    const Place begin = index * kFrameSamples;
+    rise_ = {.from = begin, .until = begin + kOverlap};  // silence leaves nothing; only no click
 }
 
 bool EncodeStage::copies(std::int64_t index, Gain gain) const noexcept {
@@ -66,6 +76,8 @@ bool EncodeStage::copies(std::int64_t index, Gain gain) const noexcept {
 
 Status EncodeStage::produce(std::int64_t index, Gain gain, Output& output) {
     before(index) = state_;
+    // Nothing is heard of the change from a gain to the next when silence lies between.
+    if (state_.fresh && index == interrupted_) state_.gain = gain;
     const TimelineFrame& frame = timeline_.frame(index);
     const auto copy = [&] {
         output.copied = output.packet->assign(frame.bytes);
@@ -86,7 +98,7 @@ Status EncodeStage::produce(std::int64_t index, Gain gain, Output& output) {
     bool left = false;
     if (state_.copying || state_.fresh) {
         encoder_->reset();
-        left = interrupts_ || !frame.pieces.empty() || !state_.fresh;
+        left = index == interrupted_ || !frame.pieces.empty() || !state_.fresh;
         if (left) prime(index);
         state_.copying = false;
         state_.fresh = false;
@@ -194,13 +206,11 @@ bool EncodeStage::fits(std::int64_t index) {
 void EncodeStage::load(std::int64_t index) {
     const Place from = index * kFrameSamples + lookahead_.count();
     timeline_.read(from, frame_);
-    if (!interrupts_) return;
-    // What lies before the place that was sought is not what the receiver has heard: what it leaves
-    // in the overlap and in the decoder's pitch filter does not cancel what the new brings. So the
-    // new comes up behind it.
-    for (Place at = from; at < kRaised && at < from + kFrameSamples; ++at) {
-        const float gain =
-            static_cast<float>(std::max(at - kOverlap, Place{0})) / (kRaised - kOverlap);
+    if (interrupted_ == kNever) return;
+    // What lies before is not what the receiver has heard.
+    for (Place at = from; at < rise_.until && at < from + kFrameSamples; ++at) {
+        const float gain = static_cast<float>(std::max(at - rise_.from, Place{0})) /
+                           static_cast<float>(rise_.until - rise_.from);
         const auto value = static_cast<std::size_t>(at - from) * kChannels;
         for (std::size_t channel = 0; channel < kChannels; ++channel)
             frame_[value + channel] *= gain;

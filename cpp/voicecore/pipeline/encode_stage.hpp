@@ -17,14 +17,14 @@ namespace voicecore::pipeline {
 
 // How the two kinds of packets follow each other without a click:
 // - An encoder's output is late by its look-ahead, so frame k is encoded from the timeline that
-// much
-//   after 960 k. Decoded, it then lies where the packet of the same frame would.
+//   much after 960 k. Decoded, it then lies where the packet of the same frame would.
 // - Leaving: a fresh encoder is fed with the frames before, and its first packet leans on nothing.
+// - After something else, another place or silence: the same, but it hears silence before, as that
+//   is no longer what the receiver's decoder remembers.
 // - Returning: while frames are encoded finely, a model of the receiver decodes what is sent. As
-// soon as
-//   it would decode the original packet like a decoder that had never seen anything else, packets
-//   are copied again. How long that takes depends on the signal; nothing is ever switched on a
-//   guess.
+//   soon as it would decode the original packet like a decoder that had never seen anything else,
+//   packets are copied again. How long that takes depends on the signal; nothing is ever switched
+//   on a guess.
 // Not thread-safe. Nothing is created before a frame must be encoded.
 class EncodeStage {
   public:
@@ -33,6 +33,10 @@ class EncodeStage {
     // A run starts: `clean` as in Timeline::start(); `interrupts` when the receiver has heard
     // something else before, which its decoder remembers.
     void start(bool clean, bool interrupts, Gain gain) noexcept;
+
+    // The run goes on with frame `index`, before which silence was heard. `again`: it has been
+    // produced, at most the history back, and will be once more.
+    void go_on_after_silence(std::int64_t index, bool again) noexcept;
 
     struct Output {
         audio::OpusPacket* packet;
@@ -71,13 +75,19 @@ class EncodeStage {
     // encodes up to an interval of frames again: at the default history 10 takes the least memory
     // (391 KB) for at most 0.8 ms.
     static constexpr std::int64_t kInterval = 10;
+    static constexpr std::int64_t kNever = -1;
     static constexpr std::int64_t kPrime = 3;  // frames that a fresh encoder hears before it counts
 
     struct State {
         bool copying = false;
-        bool fresh = true;  // of the run: the encoder has not been used in it
+        bool fresh = true;  // the encoder has not been used since the run, or an interruption
         int returning = 0;  // frames encoded since a return began
         Gain gain;          // at the end of the frame before
+    };
+    // Silence up to `from`, and from `until` on all of it.
+    struct Rise {
+        Place from = 0;
+        Place until = 0;
     };
     struct Snapshot {
         std::int64_t index = -1;
@@ -115,7 +125,8 @@ class EncodeStage {
     std::vector<float> reference_;
     std::vector<float> decoded_;
     int last_return_ = 0;
-    bool interrupts_ = false;
+    std::int64_t interrupted_ = kNever;  // the newest frame before which something else was heard
+    Rise rise_;                          // behind that
 };
 
 // The look-ahead that libopus has at 48 kHz: 2.5 ms of overlap, and 4 ms more unless it is told not

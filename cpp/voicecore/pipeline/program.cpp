@@ -190,6 +190,15 @@ std::uint64_t Program::set_gain(Gain gain, std::uint64_t index) noexcept {
     return base_ + static_cast<std::uint64_t>(cursor_);
 }
 
+std::uint64_t Program::start_afresh(std::uint64_t index) noexcept {
+    const std::int64_t frame = frame_of(index);
+    if (index == base_ + static_cast<std::uint64_t>(frame) && frame >= oldest_kept()) {
+        stage_.go_on_after_silence(frame, frame < cursor_);
+        cursor_ = frame;
+    }
+    return base_ + static_cast<std::uint64_t>(cursor_);
+}
+
 // The listener's, when `frame` is heard next. What of it the feeder has reached by now makes no
 // difference.
 std::uint32_t Program::track_before(std::int64_t frame, bool waits) {

@@ -47,6 +47,7 @@ class Program final : public audio::PacketSource {
 
     [[nodiscard]] audio::ReadStatus next(audio::PlayablePacket& packet) noexcept override;
     std::uint64_t set_gain(Gain gain, std::uint64_t index) noexcept override;
+    std::uint64_t start_afresh(std::uint64_t index) noexcept override;
     bool seek(Samples position, audio::ListenerPlace place) noexcept override;
     void skip_track(audio::ListenerPlace place) noexcept override;
     [[nodiscard]] std::uint64_t history() const noexcept override { return options_.history; }

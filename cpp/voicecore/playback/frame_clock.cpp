@@ -193,7 +193,7 @@ void FrameClock::ask_for_more(Stream& stream) noexcept {
     if (!stream.wants_fill(low_water_)) return;
     if (stream.feed_state() == FeedState::idle) stream.set_feed_state(FeedState::queued);
     feed_.wanting.push(stream);
-    if (stream.ahead() >= kMayWait) {
+    if (stream.ahead() >= kMayWait && stream.break_answered()) {
         refills_wait_ = true;
     } else {
         feeders_needed_ = true;

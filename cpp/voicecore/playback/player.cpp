@@ -1,5 +1,6 @@
 #include "voicecore/playback/player.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "voicecore/playback/feeder_pool.hpp"
@@ -108,10 +109,7 @@ void Player::carry_out_orders() noexcept {
     for (std::size_t i = 0; i < taken_.size(); ++i) {
         // A seek that follows makes a rewind for this gain pointless.
         bool flush_follows = false;
-        for (std::size_t j = i + 1; j < taken_.size(); ++j) {
-            flush_follows |= std::holds_alternative<SeekTo>(taken_[j]) ||
-                             std::holds_alternative<SkipTrack>(taken_[j]);
-        }
+        for (std::size_t j = i + 1; j < taken_.size(); ++j) flush_follows |= flushes(taken_[j]);
         std::visit(Overloaded{[&](SetGain& order) { apply(order, flush_follows); },
                               [&](SeekTo& order) { apply(order); },
                               [&](SkipTrack& order) { apply(order); },
@@ -123,30 +121,48 @@ void Player::carry_out_orders() noexcept {
     }
 }
 
-void Player::apply(SetGain order, bool flush_follows) noexcept {
-    gain_ = order.gain;
-    // One frame of margin: the next one may leave while we work, unless none leaves.
-    const std::uint64_t from = stream_.next_index() + (order.leaving ? 1 : 0);
-    bool flush_pending = flush_follows;
+bool Player::flushes(const Order& order) noexcept {
+    return std::holds_alternative<SeekTo>(order) || std::holds_alternative<SkipTrack>(order);
+}
+
+// Has `redo(i)` change what the source gives from frame i on: `from`, and what is in the ring of
+// that will be made again, or where nothing is to be made again the first that was not made yet.
+template <class Redo>
+void Player::rewind(std::uint64_t from, bool flush_follows, Redo&& redo) noexcept {
     std::uint32_t generation = 0;
     {
         // Under the lock that gives out the generations of seeks: a rewind never outranks a seek
         // that was given after it.
         const std::lock_guard lock{mutex_};
-        for (const Order& later : orders_) {
-            flush_pending |=
-                std::holds_alternative<SeekTo>(later) || std::holds_alternative<SkipTrack>(later);
-        }
-        if (!flush_pending && from < produced_) generation = ++next_generation_;
+        flush_follows |= std::ranges::any_of(orders_, flushes);
+        if (!flush_follows && from < produced_) generation = ++next_generation_;
     }
     if (generation == 0) {
-        source_->set_gain(order.gain, produced_);
+        redo(produced_);
         return;
     }
-    produced_ = source_->set_gain(order.gain, from);
+    produced_ = redo(from);
     generation_ = generation;
     supersede_from_ = produced_;
     go_on();
+}
+
+void Player::apply(SetGain order, bool flush_follows) noexcept {
+    gain_ = order.gain;
+    // One frame of margin: the next one may leave while we work, unless none leaves.
+    rewind(stream_.next_index() + (order.leaving ? 1 : 0), flush_follows,
+           [&](std::uint64_t index) { return source_->set_gain(order.gain, index); });
+}
+
+// In a break the receiver's decoder forgets what came before: a packet that leans on that would be
+// heard at a fraction of its loudness, and so for 100 ms.
+void Player::start_afresh(std::uint64_t broken_at) noexcept {
+    // Otherwise too late: the frame has left as it was.
+    if (stream_.next_index() != broken_at) return;
+    rewind(broken_at, false, [&](std::uint64_t index) {
+        // A seek that is still to come starts afresh by itself.
+        return index == broken_at ? source_->start_afresh(index) : index;
+    });
 }
 
 // The source may have more to give, whatever it said last.
@@ -184,7 +200,10 @@ void Player::apply(SkipTrack order) noexcept {
 Player::FeedResult Player::feed(int limit) noexcept {
     if (stream_.over()) return FeedResult::ended;
     const int orders = open_orders_.load(std::memory_order_acquire);
+    const std::uint64_t broken_at = stream_.broken_at();
+    const bool answers = !stream_.break_answered();
     if (orders != 0) carry_out_orders();
+    if (answers) start_afresh(broken_at);
     FeedResult result = FeedResult::more;
     for (int made = 0;; ++made) {
         // Before the limit: a ring that has just been filled needs no second visit to tell.
@@ -199,6 +218,7 @@ Player::FeedResult Player::feed(int limit) noexcept {
         if (made == limit || !produce_one(result)) break;
     }
     note_source_statistics();
+    if (answers) stream_.answer_break(broken_at);
     if (orders != 0) open_orders_.fetch_sub(orders, std::memory_order_acq_rel);
     return result;
 }
@@ -321,7 +341,8 @@ std::optional<Error> Player::error() const {
 
 bool Player::settled() const noexcept {
     if (stream_.over()) return true;
-    if (open_orders_.load(std::memory_order_acquire) != 0) return false;
+    if (open_orders_.load(std::memory_order_acquire) != 0 || !stream_.break_answered())
+        return false;
     if (stream_.ahead() > 0 || stream_.feed_ended()) return sink_->ready();
     // A request first: what the caller has just brought was not looked at yet.
     return !stream_.fill_requested() && stream_.feed_state() == FeedState::blocked &&

@@ -132,6 +132,10 @@ class Player final : public audio::SinkListener {
     void apply(const SeekTo& order) noexcept;
     void apply(SkipTrack order) noexcept;
     void begin_generation(std::uint32_t generation) noexcept;
+    [[nodiscard]] static bool flushes(const Order& order) noexcept;
+    template <class Redo>
+    void rewind(std::uint64_t from, bool flush_follows, Redo&& redo) noexcept;
+    void start_afresh(std::uint64_t broken_at) noexcept;
     void go_on() noexcept;
     bool produce_one(FeedResult& result) noexcept;
     void note_source_statistics() noexcept;

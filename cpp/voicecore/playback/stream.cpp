@@ -213,7 +213,13 @@ void Stream::begin_break(Break cause, const Tick& tick) noexcept {
     const bool was_sending = break_ == Break::none;
     if (break_ == cause) return;
     if (!was_sending && (cause == Break::underrun || cause == Break::seek)) return;
-    if (was_sending) silence_left_ = audio::kSilenceFrames;
+    if (was_sending) {
+        silence_left_ = audio::kSilenceFrames;
+        if (cause != Break::end) {
+            broken_at_.store(next_index_.load(std::memory_order_relaxed),
+                             std::memory_order_release);
+        }
+    }
     if (cause == Break::pause) emit(EventKind::paused);
     if (cause == Break::underrun && was_sending) {
         const UnderrunCause why = underrun_cause(tick);

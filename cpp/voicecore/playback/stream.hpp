@@ -96,6 +96,17 @@ class Stream {
         const auto from = base > next ? base : next;
         return produced > from ? produced - from : 0;
     }
+    // The first frame that will be heard after the newest break; 0 before the first break. Until it
+    // was answered the clock asks for the feeder, and virtual time waits.
+    [[nodiscard]] std::uint64_t broken_at() const noexcept {
+        return broken_at_.load(std::memory_order_acquire);
+    }
+    void answer_break(std::uint64_t broken_at) noexcept {
+        answered_.store(broken_at, std::memory_order_release);
+    }
+    [[nodiscard]] bool break_answered() const noexcept {
+        return answered_.load(std::memory_order_acquire) == broken_at();
+    }
     // After a flush: the first frame that counts as ahead.
     void set_base(std::uint64_t index) noexcept { base_.store(index, std::memory_order_relaxed); }
     [[nodiscard]] std::size_t ring_free() const noexcept { return ring_.capacity() - ring_.size(); }
@@ -131,12 +142,15 @@ class Stream {
     void mark_over() noexcept { over_.store(true, std::memory_order_seq_cst); }
     // True when the feeder should be asked for more; the caller then queues the stream.
     [[nodiscard]] bool wants_fill(std::uint64_t below) noexcept {
-        return ahead() < below && !feed_ended() &&
+        return ((ahead() < below && !feed_ended()) || !break_answered()) &&
                !fill_requested_.exchange(true, std::memory_order_acq_rel);
     }
     // True when the caller took the right to queue the stream for a feeder.
     [[nodiscard]] bool take_fill_request() noexcept {
         return !fill_requested_.exchange(true, std::memory_order_acq_rel);
+    }
+    [[nodiscard]] bool fill_requested() const noexcept {
+        return fill_requested_.load(std::memory_order_acquire);
     }
     void clear_fill_request() noexcept { fill_requested_.store(false, std::memory_order_release); }
 
@@ -149,9 +163,6 @@ class Stream {
     enum class Break : std::uint8_t { none, pause, seek, underrun, end };
 
     [[nodiscard]] QueuedPacket* front() noexcept;
-    [[nodiscard]] bool fill_requested() const noexcept {
-        return fill_requested_.load(std::memory_order_acquire);
-    }
     void send_media(const QueuedPacket& queued, const Tick& tick) noexcept;
     void send(const audio::OutgoingPacket& packet, const Tick& tick) noexcept;
     void begin_break(Break cause, const Tick& tick) noexcept;
@@ -186,6 +197,8 @@ class Stream {
     std::atomic<std::uint64_t> produced_{0};
     std::atomic<std::uint64_t> base_{0};
     std::atomic<std::uint64_t> next_index_{0};
+    std::atomic<std::uint64_t> broken_at_{0};
+    std::atomic<std::uint64_t> answered_{0};
     std::atomic<std::int64_t> position_{0};
     std::atomic<std::uint32_t> track_{0};
     std::atomic<bool> started_{false};
