@@ -131,6 +131,31 @@ TEST_CASE("a volume set in a break is heard after it, whichever was told first")
     REQUIRE(first_difference(run(true), run(false)) == kNone);
 }
 
+TEST_CASE("a volume told late, behind a break, gives the bytes of one told in time") {
+    const auto pcm = music(48'000 * 2);
+    const auto packets = encode(pcm);
+    const Make raw = [&] { return program_of(std::make_unique<PcmFake>(pcm)); };
+    const Make quieter = [&] {
+        return program_of(std::make_unique<OpusFake>(packets), with_gain(0.5F));
+    };
+    for (const Make& make : {raw, quieter}) {
+        const auto run = [&](std::size_t broken, std::size_t at, std::size_t ahead) {
+            auto program = make();
+            (void)play(*program, broken + 5);
+            REQUIRE(program->start_afresh(broken) == broken);
+            (void)play(*program, at + ahead - broken);
+            REQUIRE(program->set_gain(Gain{0.7F}, at) == at);
+            return play(*program).bytes();
+        };
+        for (const std::size_t broken : {1, 31, 35, 40}) {
+            for (std::size_t at = broken; at < broken + 11; ++at) {
+                CAPTURE(broken, at);
+                REQUIRE(first_difference(run(broken, at, 20), run(broken, at, 0)) == kNone);
+            }
+        }
+    }
+}
+
 TEST_CASE("a break further back than the history changes nothing") {
     const auto pcm = music(48'000 * 2);
     auto program = program_of(std::make_unique<PcmFake>(pcm));

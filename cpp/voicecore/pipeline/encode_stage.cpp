@@ -219,7 +219,9 @@ void EncodeStage::load(std::int64_t index) {
 
 void EncodeStage::prime(std::int64_t index) {
     audio::OpusPacket ignored;
-    for (std::int64_t i = std::max<std::int64_t>(index - kPrime, -1); i < index; ++i) {
+    // A fresh encoder is as one that has heard silence, but for the look-ahead.
+    const std::int64_t first = index == interrupted_ ? index - 1 : index - kPrime;
+    for (std::int64_t i = std::max<std::int64_t>(first, -1); i < index; ++i) {
         load(i);
         apply_gain(std::span{frame_}.first<kFrameValues>(), state_.gain, state_.gain);
         (void)encoder_->encode(std::span{frame_}.first<kFrameValues>(), ignored);
