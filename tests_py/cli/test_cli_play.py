@@ -360,6 +360,14 @@ def test_a_full_disk_is_code_4_with_statistics(here: Here, tmp_path: Path) -> No
     assert "No space left" in record["error"]
 
 
+def test_a_disk_that_is_full_for_the_statistics_too_is_told_twice(here: Here) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = ("play", MUSIC, "--to", "ogg:/dev/full", "--virtual", "-q", "--stats", "-")
+        done = finish(start(*command, stdout=full))
+    assert done.code == 4
+    assert [line.count("No space left") for line in done.err.splitlines()] == [1, 1]
+
+
 def test_an_unknown_host_is_code_4(here: Here, tone: Path) -> None:
     done = here("play", tone, "--to", "rtp://no-such-host.invalid:5004?mode=none")
     assert done.code == 4

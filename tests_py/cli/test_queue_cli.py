@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -345,17 +345,38 @@ def test_a_single_try_is_one_time(here: Here, db: Path) -> None:
             assert tries in here("queue", "list", "--db", db).out
 
 
-def test_json_times_are_iso_and_the_table_has_local_time(
-    here: Here, busy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TZ", "Asia/Ho_Chi_Minh")
+@contextlib.contextmanager
+def zone(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[None]:
+    monkeypatch.setenv("TZ", name)
     time.tzset()
     try:
-        item = here("queue", "show", 4, "--db", busy, "--json").json["item"]
-        words = here("queue", "show", 4, "--db", busy).out
+        yield
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize(("name", "due"), [("Asia/Tokyo", 253402300799), ("UTC-25", 86400)])
+def test_a_time_that_is_none_in_the_local_zone_is_shown_in_utc(
+    here: Here, db: Path, monkeypatch: pytest.MonkeyPatch, name: str, due: int
+) -> None:
+    with SyncCommandQueue(db) as queue:
+        queue.execute(
+            "INSERT INTO bot_commands(command, created_at) VALUES ('x', ?)", (due * 1000,)
+        )
+    with zone(monkeypatch, name):
+        done = here("queue", "show", 1, "--db", db)
+    shown = datetime.fromtimestamp(due, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    assert (done.code, done.err) == (0, "")
+    assert shown in done.out
+
+
+def test_json_times_are_iso_and_the_table_has_local_time(
+    here: Here, busy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zone(monkeypatch, "Asia/Ho_Chi_Minh"):
+        item = here("queue", "show", 4, "--db", busy, "--json").json["item"]
+        words = here("queue", "show", 4, "--db", busy).out
     sent = datetime.fromisoformat(item["created_at"])
     assert sent.utcoffset() is not None
     assert abs(sent.timestamp() - time.time()) < 60

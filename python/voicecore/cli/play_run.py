@@ -171,11 +171,11 @@ class PlayRun:
             record = self._record(engine, player, sink, signals, code)
             record["open_ms"] = self.open_s * 1000
             record["elapsed_s"], record["process_cpu_ms"] = elapsed, cpu * 1000
+            if self.problem is not None:
+                complain(text_of(self.problem))  # first: writing may fail for the same reason
             if self.results is not None:
                 self.results.write(json_bytes("play", record))
-        if self.problem is not None:
-            complain(text_of(self.problem))
-        elif options.start and not record["frames_sent"] and not self.hinted:
+        if self.problem is None and options.start and not (record["frames_sent"] or self.hinted):
             self._hint(f"--start {options.start:g}: {self._name(0)} ended before that")
         if options.summary:
             for line in play_summary(record):

@@ -51,9 +51,15 @@ def iso(seconds: float | None) -> str | None:
 
 
 def local(seconds: float | None) -> str:
-    """An instant for people: local time; "-" for none."""
+    """An instant for people: local time, UTC with a Z where that has none; "-" for none."""
     moment = _moment(seconds)
-    return "-" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    if moment is None:
+        return "-"
+    shape = "%Y-%m-%d %H:%M:%S"
+    try:
+        return moment.astimezone().strftime(shape)
+    except (OverflowError, ValueError):  # behind the year 9999, a TZ of more than a day
+        return moment.strftime(shape + "Z")
 
 
 def _moment(seconds: float | None) -> datetime | None:
