@@ -29,7 +29,7 @@ demo: setup
 
 test: setup-test
 	@ctest --test-dir build/native --output-on-failure --parallel 2 || exit 1
-	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+	@$(VENV)/bin/python -m pytest --numprocesses $$(($$(nproc) + 1)) --dist loadfile
 
 bench: setup-bench
 	@$(VENV)/bin/python -m benchmarks
