@@ -46,7 +46,11 @@ class MemoryInput final : public audio::ByteInput {
 void read_some(audio::MediaSource& source) {
     audio::MediaUnit unit;
     for (int i = 0; i < kMostUnits; ++i) {
-        if (source.read(unit) != audio::ReadStatus::ok) break;
+        const auto status = source.read(unit);
+        if (status == audio::ReadStatus::failed && source.error().code == Errc::internal) {
+            __builtin_trap();
+        }
+        if (status != audio::ReadStatus::ok) break;
         // Every byte of the views must be readable.
         volatile unsigned sum = 0;
         for (const std::uint8_t byte : unit.packet) sum = sum + byte;
@@ -65,7 +69,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     request.input = std::make_shared<MemoryInput>(std::span{data, size - 1}, (how & 1U) == 0);
     if ((how & 2U) != 0) request.start = Samples{how * 512};
     auto opened = codec::open_media(request, nullptr);
-    if (!opened) return 0;
+    if (!opened) {
+        if (opened.error().code == Errc::internal) __builtin_trap();
+        return 0;
+    }
     audio::MediaSource& source = *opened.value();
     read_some(source);
     if (!source.info().seekable) return 0;

@@ -260,6 +260,26 @@ TEST_CASE("a part that is cut short or no part at all is passed, and what follow
     }
 }
 
+TEST_CASE("tags that claim to be longer than the file end what is played") {
+    const std::string whole = load({"flac.flac"})[0];
+    std::string claims = whole;
+    claims[42] = static_cast<char>(0x84);  // the last block, which the comments are not
+    for (const std::size_t at : {43, 44, 45}) claims[at] = static_cast<char>(0xFF);
+    for (const std::string& odd : {claims, claims.substr(0, 300), claims + whole, whole + claims}) {
+        for (const Samples start : {Samples{0}, Samples{1'000}}) {
+            auto wanted = input(odd, true, false);
+            wanted.start = start;
+            auto opened = codec::open_media(wanted, nullptr);
+            if (!opened) {
+                CHECK(opened.error().code != Errc::internal);
+                continue;
+            }
+            (*opened)->seek(Samples{5'000});
+            (void)read_pcm(**opened);
+        }
+    }
+}
+
 TEST_CASE("over the web they play whole, and a seek finds the second") {
     const Parts parts = load({"flac.flac", "flac48.flac"});
     const std::string body = join(parts);

@@ -29,7 +29,7 @@ int AvioBridge::on_read(void* self, std::uint8_t* into, int size) noexcept {
         auto got = bridge.reader_.read_some({into, static_cast<std::size_t>(size)});
         if (got) return got.value() == 0 ? AVERROR_EOF : static_cast<int>(got.value());
         bridge.failure_ = std::move(got).error();
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
         return AVERROR(ENOMEM);
     }
     return AVERROR_EXIT;
@@ -57,7 +57,7 @@ std::int64_t AvioBridge::on_seek(void* self, std::int64_t offset, int whence) no
         auto moved = bridge.reader_.seek(offset);
         if (moved) return offset;
         bridge.failure_ = std::move(moved).error();
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
         return AVERROR(ENOMEM);
     }
     return AVERROR(EIO);

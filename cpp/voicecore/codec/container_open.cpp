@@ -62,7 +62,7 @@ int ContainerDemuxer::on_open(AVFormatContext* context, AVIOContext** io, const 
         const auto* from =
             options == nullptr ? nullptr : av_dict_get(*options, "offset", nullptr, 0);
         *io = self.nested_->open(url, from == nullptr ? 0 : std::atoll(from->value));
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
         return AVERROR(ENOMEM);
     }
     return *io == nullptr ? AVERROR(EIO) : 0;

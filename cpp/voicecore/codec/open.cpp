@@ -12,6 +12,7 @@
 #include "voicecore/codec/opus_source.hpp"
 #include "voicecore/codec/pcm_source.hpp"
 #include "voicecore/codec/thread_feed.hpp"
+#include "voicecore/codec/unexpected.hpp"
 
 namespace voicecore::codec {
 namespace {
@@ -325,9 +326,9 @@ Result<std::unique_ptr<audio::MediaSource>> open_media(const OpenRequest& reques
     Result<std::unique_ptr<audio::MediaSource>> opened = [&] {
         try {
             return open_any(request, std::move(cancel));
-        } catch (const std::bad_alloc&) {
+        } catch (const std::exception& thrown) {
             return Result<std::unique_ptr<audio::MediaSource>>{
-                Error{Errc::no_memory, 0, request.location + ": out of memory"}};
+                unexpected(thrown, request.location)};
         }
     }();
     // Whoever delivers its bytes is let go, however far this came.

@@ -1,4 +1,5 @@
 #include "voicecore/codec/opus_source.hpp"
+#include "voicecore/codec/unexpected.hpp"
 
 #include <algorithm>
 #include <new>
@@ -70,8 +71,8 @@ ReadStatus OpusSource::prime() {
 ReadStatus OpusSource::read(audio::MediaUnit& unit) noexcept {
     try {
         if (const ReadStatus status = prime(); status != ReadStatus::ok) return status;
-    } catch (const std::bad_alloc&) {
-        error_ = {Errc::no_memory, 0, "out of memory while reading packets"};
+    } catch (const std::exception& thrown) {
+        error_ = unexpected(thrown, "reading packets");
         failed_ = true;
         return ReadStatus::failed;
     }
@@ -93,8 +94,8 @@ void OpusSource::seek(Samples position) noexcept {
         // At or past the end nothing is left, not even the packets that lead there.
         const bool past = info_.duration && position >= *info_.duration;
         feed_->seek(past ? position : std::max(position - audio::kOpusPreroll, Samples{0}));
-    } catch (const std::bad_alloc&) {
-        error_ = {Errc::no_memory, 0, "out of memory while seeking"};
+    } catch (const std::exception& thrown) {
+        error_ = unexpected(thrown, "seeking");
         failed_ = true;
     }
 }

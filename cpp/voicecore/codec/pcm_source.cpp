@@ -1,4 +1,5 @@
 #include "voicecore/codec/pcm_source.hpp"
+#include "voicecore/codec/unexpected.hpp"
 
 #include <algorithm>
 #include <new>
@@ -26,8 +27,8 @@ Samples PcmSource::position_of(std::int64_t native) const noexcept {
 ReadStatus PcmSource::read(audio::MediaUnit& unit) noexcept {
     try {
         if (const ReadStatus status = prime(); status != ReadStatus::ok) return status;
-    } catch (const std::bad_alloc&) {
-        fail({Errc::no_memory, 0, "out of memory while decoding"});
+    } catch (const std::exception& thrown) {
+        fail(unexpected(thrown, "decoding"));
         return ReadStatus::failed;
     }
     unit = {};
@@ -313,8 +314,8 @@ void PcmSource::seek(Samples position) noexcept {
     }
     try {
         feed_->seek(from);
-    } catch (const std::bad_alloc&) {
-        fail({Errc::no_memory, 0, "out of memory while seeking"});
+    } catch (const std::exception& thrown) {
+        fail(unexpected(thrown, "seeking"));
     }
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "voicecore/codec/ready_hook.hpp"
+#include "voicecore/codec/unexpected.hpp"
 
 namespace voicecore::codec {
 namespace {
@@ -70,8 +71,8 @@ class Worker {
     void operator()() {
         try {
             run();
-        } catch (const std::bad_alloc&) {
-            fail({Errc::no_memory, 0, shared_->options.name + ": out of memory"});
+        } catch (const std::exception& thrown) {
+            fail(unexpected(thrown, shared_->options.name));
         }
     }
 
