@@ -11,7 +11,7 @@ python=OFF
 [ "${2:-}" = --python ] && python=ON
 launcher=()
 command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-# Lines, and half the optimization: the compiler takes half the time. Assertions stay on.
+# Little optimization and lines alone, so that the compiler is soon done. Assertions stay on.
 cmake -S . -B "$tree" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" \
     -DVOICECORE_SANITIZE="$kind" -DVOICECORE_TESTS=ON -DVOICECORE_PYTHON=$python "${launcher[@]}" \
     -Dpybind11_DIR="$(.venv/bin/python -m pybind11 --cmakedir)" \

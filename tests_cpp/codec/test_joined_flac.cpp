@@ -3,6 +3,8 @@
 #include "inputs.hpp"
 #include "media.hpp"
 #include "voicecore/codec/flac_header.hpp"
+#include "voicecore/codec/flac_parts.hpp"
+#include "voicecore/codec/indexing.hpp"
 
 using namespace media;
 using http_test::answer;
@@ -278,6 +280,15 @@ TEST_CASE("tags that claim to be longer than the file end what is played") {
             (void)read_pcm(**opened);
         }
     }
+}
+
+TEST_CASE("nothing comes of an index whose thread meets a bug, and nothing else happens") {
+    using Index = codec::Indexing<codec::FlacIndex>;
+    Index index{nullptr, [](auto&, auto&) -> Result<Index::IndexPtr> {
+                    throw std::length_error{"a claim that nobody has checked"};
+                }};
+    index.run();
+    CHECK(index.result() == nullptr);
 }
 
 TEST_CASE("over the web they play whole, and a seek finds the second") {

@@ -3,9 +3,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
-#include <new>
 #include <utility>
 
 #include "voicecore/codec/byte_reader.hpp"
@@ -32,8 +32,8 @@ class Indexing final : public Demuxer::Preparation {
             auto built = build_(reader, cancelled_);
             if (!built) return;
             index_ = std::move(built).value();
-        } catch (const std::bad_alloc&) {
-            return;
+        } catch (const std::exception&) {
+            return;  // as without an index
         }
         done_.store(true, std::memory_order_release);
     }
