@@ -154,6 +154,8 @@ TEST_CASE("a feeder is asked when a break begins, at the frame that follows it, 
     REQUIRE(asked == 3);
     REQUIRE(rig.stream.broken_at() == 7);
     rig.stream.answer_break(7);
+    rig.stream.want(Stream::Intent::play);
+    tick();
     rig.stream.want(Stream::Intent::stop);  // nothing comes after an end
     tick();
     REQUIRE(rig.stream.broken_at() == 7);
